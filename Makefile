@@ -1,0 +1,47 @@
+# Two targets for a stranger: `make demo` and `make test`. Both make their own environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test test-slow format install install-dev lock clean
+
+help:
+	@echo "make demo       install into .venv and classify the photographs of tests/data/photos"
+	@echo "make test       install, format, lint, type-check and test"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make lock       renew constraints.txt"
+
+demo: $(VENV)/.installed
+	@$(BIN)/python -m pipeline.demo
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m slow
+
+$(VENV)/bin/python:
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing (a minute or two)"
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing what the tests need"
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+lock: $(VENV)/.installed
+	@$(PIP) install 'uv>=0.9'
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-header \
+		--no-emit-index-url --no-emit-find-links --upgrade --output-file constraints.txt pyproject.toml
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,51 @@
+"""Beam's own options: passed on untouched, but never silently misspelt."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+
+from pipeline.config import UsageError
+
+
+class _BeamParser(_BeamArgumentParser):
+    """Every option of every Beam runner, without abbreviations and without an exit."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+        for options in _subclasses(PipelineOptions):
+            options._add_argparse_args(self)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def check_beam_options(arguments: Sequence[str], own: Iterable[str]) -> None:
+    """Every argument left over is an option that Beam knows, or the value of one.
+
+    Args:
+        arguments: what the command did not take itself.
+        own: the command's own option names, for the suggestion.
+
+    Raises:
+        UsageError: one is not; names the nearest option there is.
+    """
+    parser = _BeamParser()
+    for argument in parser.parse_known_args(list(arguments))[1]:
+        if not argument.startswith("-"):
+            raise UsageError(
+                f"unexpected argument {argument!r}; an input is given as --input {argument}"
+            )
+        name = argument.split("=", 1)[0]
+        known = [*own, *parser._option_string_actions]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else "; --help lists the options"
+        raise UsageError(f"no such option: {name}{hint}")
+
+
+def _subclasses(options: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:
+    for subclass in options.__subclasses__():
+        if subclass.__module__.startswith("apache_beam.options."):
+            yield subclass
+            yield from _subclasses(subclass)

@@ -1,0 +1,75 @@
+"""A click command whose help comes in groups, its texts and defaults from one place each."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, Final
+
+import click
+
+from pipeline.config import Config
+
+# The help of each option, also the README's table.
+HELP: Final = {
+    "--input": "An image file, a folder (with all below it) or a glob; repeatable. Local, gs://, "
+    "or any filesystem Beam knows.",
+    "--manifest": "A list of images: .txt (one URI a line), .csv or .parquet; repeatable.",
+    "--manifest-column": "The column of a .csv or .parquet manifest that holds the URIs.",
+    "--output": "Folder for the result, local or gs://.",
+    "--shard-size": "Images in one output file, the unit of commit.",
+    "--model": "mobilenet (v1), mobilenet_v2, mobilenet_v3_small, mobilenet_v3_large, "
+    "efficientnet_lite0 (its weights come with this package: works offline), or a .keras file of "
+    "your own.",
+    "--alpha": "Width multiplier of the MobileNets.  [default: 1.0]",
+    "--image-size": "Side of the network's input in pixels.  [default: 224]",
+    "--weights": "imagenet: Keras' published file, downloaded once and checked; or your own "
+    ".h5 / .weights.h5 file, local or gs://.",
+    "--labels": "Class names of your own model: text, one a line, or CSV class_index,wnid,label.",
+    "--top-k": "Classes kept for each image, best first.",
+    "--resize": "crop: largest centred square, then resize. squash: resize the whole picture. "
+    "keras: exactly keras.utils.load_img(target_size).",
+    "--max-bytes": "Larger files become a row with the error too_many_bytes.",
+    "--max-pixels": "Images with more pixels become a row with the error too_many_pixels.",
+    "--engine": "What runs the network; auto takes TensorFlow if a GPU is visible, else LiteRT.",
+    "--precision": "int8 runs on a CPU with LiteRT, float16 and bfloat16 with TensorFlow.",
+    "--batch-size": "Images handed to the engine at once.",
+    "--runner": "A Beam runner; DirectRunner runs in this process, on all cores.",
+    "--max-failure-rate": "Finish with exit code 3 if a larger share of the images failed.",
+}
+
+_DEFAULTS: Final = {field.name: field.default for field in fields(Config)}
+
+
+class GroupedOption(click.Option):
+    """An option that knows under which heading of the help it stands."""
+
+    def __init__(self, *args: Any, group: str = "Other", **kwargs: Any) -> None:
+        """`group` is the heading."""
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose options are printed under headings, in the order they were given."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes one table for each heading."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record:
+                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def option(group: str, flag: str, *names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """An option with its help and its default from `Config`."""
+    field = names[0] if names else flag.removeprefix("--").replace("-", "_")
+    default = _DEFAULTS[field]
+    text = HELP[flag]
+    if default not in (None, "", ()):
+        text += f"  [default: {default}]"
+    return click.option(
+        flag, *names, cls=GroupedOption, group=group, help=text, default=None, **attributes
+    )

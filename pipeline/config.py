@@ -1,0 +1,67 @@
+"""What a run is asked to do: every option with its default, checked before anything runs."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from transforms.decode_images import Resize
+from transforms.engines import EngineName
+from transforms.list_images import Source
+from transforms.models.resolve import IMAGENET, ModelChoice, Precision
+
+LOCAL_RUNNERS: Final = ("DirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
+
+
+class UsageError(Exception):
+    """Something the user asked for cannot be; exit code 2, nothing has run."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One field an option; the defaults stand here and nowhere else."""
+
+    inputs: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
+    manifest_column: str = "uri"
+    output: str = ""
+    model: str = "mobilenet"
+    alpha: float | None = None
+    image_size: int | None = None
+    weights: str = IMAGENET
+    labels: str | None = None
+    top_k: int = 5
+    resize: Resize = "crop"
+    precision: Precision = "float32"
+    engine: EngineName = "auto"
+    batch_size: int = 32
+    shard_size: int = 4096
+    max_failure_rate: float = 1.0
+    max_bytes: int = 100_000_000
+    max_pixels: int = 180_000_000
+    runner: str = "DirectRunner"
+    beam_options: tuple[str, ...] = ()
+
+    def sources(self) -> list[Source]:
+        """Inputs and manifests, in the order given."""
+        return [
+            *(Source("input", location) for location in self.inputs),
+            *(Source("manifest", location, self.manifest_column) for location in self.manifests),
+        ]
+
+    def model_choice(self) -> ModelChoice:
+        """The part that concerns the model."""
+        return ModelChoice(
+            self.model,
+            self.alpha,
+            self.image_size,
+            self.weights,
+            self.labels,
+            self.top_k,
+            self.resize,
+            self.precision,
+            self.engine,
+        )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the run happens in this process."""
+        return self.runner in LOCAL_RUNNERS

@@ -1,0 +1,109 @@
+"""Runs the pipeline and accounts for it."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from pipeline import __version__
+from pipeline.account import Account, read_account, write_run
+from pipeline.config import Config, UsageError
+from pipeline.graph import build
+from pipeline.preflight import check_config, check_output, check_sources
+from pipeline.progress import shown_progress
+from transforms.models.artifact import Artifact
+from transforms.models.errors import ModelError
+from transforms.models.resolve import resolve_model
+
+Say = Callable[[str], None]
+
+
+class Outcome(NamedTuple):
+    """A run that has ended."""
+
+    run_id: str
+    model: str
+    seconds: float  # of the pipeline itself, listing to last file
+    account: Account
+
+    @property
+    def images_per_second(self) -> float:
+        """Rows written in this run for each second."""
+        return (self.account.predicted + self.account.failed) / self.seconds
+
+
+def launch(config: Config, say: Say) -> Outcome:
+    """Checks, resolves the model, runs and reads back what was written.
+
+    Raises:
+        UsageError: nothing has run, because something cannot be as asked for.
+    """
+    check_config(config)
+    check_sources(config)
+    check_output(config)
+    try:
+        artifact = resolve_model(config.model_choice(), say)
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+    run_id = new_run_id()
+    started = datetime.now(timezone.utc)
+    seconds = _run(config, artifact, run_id)
+    account = read_account(config.output, run_id)
+    outcome = Outcome(run_id, artifact.model, seconds, account)
+    write_run(config.output, run_id, _facts(config, artifact, outcome, started))
+    return outcome
+
+
+def new_run_id() -> str:
+    """Such as r-20261123T101500-a1b2: sorts by time, and no reader takes it for a number."""
+    return f"r-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _run(config: Config, artifact: Artifact, run_id: str) -> float:
+    logging.getLogger().setLevel(logging.ERROR)  # Beam warns of what no user can change
+    # `DirectRunner` would first try to download another runner: the in-process one is pinned.
+    runner = FnApiRunner() if config.is_local else config.runner
+    p = beam.Pipeline(runner=runner, options=PipelineOptions(list(config.beam_options)))
+    build(p, config, artifact, run_id)
+    started = time.monotonic()
+    with shown_progress():
+        p.run().wait_until_finish()
+    return time.monotonic() - started
+
+
+def _facts(
+    config: Config, artifact: Artifact, outcome: Outcome, started: datetime
+) -> dict[str, Any]:
+    account = outcome.account
+    return {
+        "complete": not account.differences,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(outcome.seconds, 3),
+        "images_per_second": round(outcome.images_per_second, 1),
+        "listed": account.listed,
+        "duplicates": account.duplicates,
+        "predicted": account.predicted,
+        "failed": account.failed,
+        "skipped": account.skipped,
+        "errors": account.errors,
+        "differences": list(account.differences),
+        "model": artifact.model,
+        "engine": artifact.engine,
+        "configuration": asdict(config),
+        "versions": {
+            "mobilenet-beam": __version__,
+            **{name: version(name) for name in _REPORTED_PACKAGES},
+        },
+        "files": [file._asdict() for file in account.files],
+    }
+
+
+_REPORTED_PACKAGES = ("apache-beam", "tensorflow", "ai-edge-litert", "pillow", "pyarrow")

@@ -1,0 +1,91 @@
+"""What can be known to fail is found before anything runs."""
+
+from apache_beam.io.filesystem import BeamIOError
+from google.api_core.exceptions import GoogleAPICallError
+
+from pipeline.config import Config, UsageError
+from transforms.list_images import Source, manifest_lines
+from transforms.storage import is_local, join, storage_for
+
+
+def check_config(config: Config) -> None:
+    """Options that contradict each other or make no sense by themselves.
+
+    Raises:
+        UsageError: names the option, its value and what would work.
+    """
+    if not config.sources():
+        raise UsageError("nothing to classify: give --input PATH or --manifest FILE")
+    if not config.output:
+        raise UsageError("--output FOLDER is missing: say where the result goes")
+    for option, value in (
+        ("--batch-size", config.batch_size),
+        ("--shard-size", config.shard_size),
+        ("--max-bytes", config.max_bytes),
+        ("--max-pixels", config.max_pixels),
+    ):
+        if value < 1:
+            raise UsageError(f"{option} {value} must be at least 1")
+    if not 0 <= config.max_failure_rate <= 1:
+        raise UsageError(
+            f"--max-failure-rate {config.max_failure_rate:g} must be a share from 0 to 1"
+        )
+
+
+def check_sources(config: Config) -> None:
+    """Every input matches something and every manifest names something.
+
+    Raises:
+        UsageError: names the pattern or manifest that does not.
+    """
+    for source in config.sources():
+        try:
+            _check_source(source)
+        except FileNotFoundError as error:
+            raise UsageError(f"--{source.kind} {source.location!r} does not exist") from error
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        except (OSError, BeamIOError, GoogleAPICallError) as error:
+            raise UsageError(
+                f"--{source.kind} {source.location!r} cannot be read: {error}"
+            ) from error
+
+
+def check_output(config: Config) -> None:
+    """The output folder can be written and holds no earlier run.
+
+    Raises:
+        UsageError: it cannot, or it does.
+    """
+    output = config.output
+    storage = storage_for(output)
+    try:
+        earlier = storage.names(join(output, "runs")) or storage.names(join(output, "predictions"))
+        if not earlier:
+            storage.check_writable(output)
+    except (OSError, BeamIOError, ValueError, GoogleAPICallError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--output {output!r} cannot be written: {reason}") from error
+    if earlier:
+        raise UsageError(
+            f"--output {output!r} already holds the results of a run, which are never "
+            f"overwritten: give another folder"
+        )
+
+
+def _check_source(source: Source) -> None:
+    if source.kind == "manifest":
+        if next(manifest_lines(source), None) is None:
+            raise UsageError(f"--manifest {source.location!r} names no image")
+        return
+    if next(iter(storage_for(source.location).find(source.location)), None) is None:
+        raise UsageError(
+            f"--input {source.location!r} matches nothing"
+            + (f"; the current folder is {_here()!r}" if is_local(source.location) else "")
+        )
+
+
+def _here() -> str:
+    import os
+
+    return os.getcwd()

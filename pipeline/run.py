@@ -1,0 +1,113 @@
+"""`python -m pipeline.run`: classify images, one Parquet row each.
+
+Exit codes: 0 done; 1 the run failed; 2 wrong usage or configuration, found before anything ran;
+3 too many failures; 4 the ledger does not balance.
+"""
+
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from pipeline import __version__
+from pipeline.beam_options import check_beam_options
+from pipeline.command import GroupedCommand, option
+from pipeline.config import Config, UsageError
+from pipeline.launch import Outcome, launch
+
+_PROG = "python -m pipeline.run"
+_FAILED, _USAGE, _TOO_MANY_FAILURES, _UNBALANCED, _INTERRUPTED = 1, 2, 3, 4, 130
+
+
+@click.command(
+    cls=GroupedCommand,
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_extra_args": True,
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+    epilog="Any other option is handed to Apache Beam, e.g. --project or --temp_location.",
+)
+@option("Input and output", "--input", "inputs", multiple=True, metavar="PATH")
+@option("Input and output", "--manifest", "manifests", multiple=True, metavar="FILE")
+@option("Input and output", "--manifest-column", metavar="NAME")
+@option("Input and output", "--output", metavar="FOLDER")
+@option("Input and output", "--shard-size", type=int, metavar="N")
+@option("Model", "--model", metavar="NAME|FILE")
+@option("Model", "--alpha", type=float, metavar="X")
+@option("Model", "--image-size", type=int, metavar="PIXELS")
+@option("Model", "--weights", metavar="imagenet|FILE")
+@option("Model", "--labels", metavar="FILE")
+@option("Model", "--top-k", type=int, metavar="K")
+@option("Images", "--resize", type=click.Choice(["crop", "squash", "keras"]))
+@option("Images", "--max-bytes", type=int, metavar="N")
+@option("Images", "--max-pixels", type=int, metavar="N")
+@option("Speed", "--engine", type=click.Choice(["auto", "tensorflow", "litert"]))
+@option("Speed", "--precision", type=click.Choice(["float32", "int8", "float16", "bfloat16"]))
+@option("Speed", "--batch-size", type=int, metavar="N")
+@option("Running", "--runner", metavar="NAME")
+@option("Running", "--max-failure-rate", type=float, metavar="SHARE")
+@click.version_option(__version__, prog_name="mobilenet-beam")
+@click.pass_context
+def main(context: click.Context, /, **options: Any) -> None:
+    r"""Classify images with MobileNet and write one Parquet row for each of them.
+
+    \b
+    python -m pipeline.run --runner=DirectRunner --input photos/ --output out/
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    given = {name: value for name, value in options.items() if value is not None}
+    config = Config(**given, beam_options=tuple(context.args))
+    try:
+        check_beam_options(context.args, (name for p in context.command.params for name in p.opts))
+        outcome = launch(config, say=lambda line: click.echo(line, err=True))
+    except UsageError as error:
+        click.echo(f"error: {error}", err=True)
+        context.exit(_USAGE)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; finished shards are kept in {config.output}", err=True)
+        context.exit(_INTERRUPTED)
+    click.echo(summary(outcome, config))
+    context.exit(_exit_code(outcome, config))
+
+
+def summary(outcome: Outcome, config: Config) -> str:
+    """What a person wants to know after a run."""
+    account = outcome.account
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.errors.items())
+    folder = config.output.rstrip("/")
+    lines = [
+        f"{account.listed:,} images listed, {account.predicted:,} predicted, "
+        f"{account.failed:,} failed" + (f" ({reasons})" if reasons else ""),
+        f"{outcome.seconds:.1f} s, {outcome.images_per_second:,.0f} images/s with {outcome.model}",
+        f"{folder}/predictions/run_id={outcome.run_id}",
+        "",
+        f"duckdb -c \"SELECT uri, label, score, error FROM '{folder}/predictions/*/*.parquet'\"",
+    ]
+    if account.duplicates:
+        lines.insert(1, f"{account.duplicates:,} duplicates were named again and counted once")
+    return "\n".join(lines)
+
+
+def _exit_code(outcome: Outcome, config: Config) -> int:
+    account = outcome.account
+    if account.differences:
+        click.echo("error: the ledger does not balance:", err=True)
+        for difference in account.differences:
+            click.echo(f"  {difference}", err=True)
+        return _UNBALANCED
+    if account.failure_rate > config.max_failure_rate:
+        click.echo(
+            f"error: {account.failure_rate:.1%} of the images failed, more than "
+            f"--max-failure-rate {config.max_failure_rate:g}",
+            err=True,
+        )
+        return _TOO_MANY_FAILURES
+    return 0
+
+
+if __name__ == "__main__":
+    main(prog_name=_PROG)

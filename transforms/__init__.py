@@ -1,0 +1,1 @@
+"""What the data passes through, from the path of an image to its row."""

@@ -1,0 +1,1 @@
+"""The networks: architectures, weights, labels, and the artifact built of them."""

@@ -1,0 +1,129 @@
+"""The artifact: network, labels, input size and preprocessing as one thing with a fingerprint.
+
+Made once by the launcher, read by every worker. The network is built in a process of its own,
+which keeps TensorFlow's memory and messages out of the launcher, and is cached by its content.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from transforms.models.errors import ModelError
+from transforms.models.labels import Label
+from transforms.models.weights import cache_folder, sha256_of
+
+# The builder's exit code for a ModelError, whose message is then on its standard output.
+MODEL_ERROR = 3
+# Raised whenever `build_network` makes something else of the same request.
+_BUILDER = 1
+
+
+class NetworkRequest(NamedTuple):
+    """What determines a network's outputs, file contents by their hash."""
+
+    name: str  # an architecture, or the stem of a .keras file
+    model_file: str | None  # the user's .keras file
+    weights_file: str | None
+    weights_name: str
+    alpha: float
+    image_size: int | None  # None: the .keras file says
+    classes: int
+    precision: str
+    engine: Literal["tensorflow", "litert"]
+
+
+class Network(NamedTuple):
+    """A network on disk: a .tflite file or a SavedModel folder, uint8 pixels to probabilities."""
+
+    path: str
+    key: str
+    image_size: int
+    classes: int
+
+
+class Artifact(NamedTuple):
+    """All that a worker needs to turn pixels into labelled rows."""
+
+    network: str
+    engine: Literal["tensorflow", "litert"]
+    model: str  # name@fingerprint, as in the column `model`
+    image_size: int
+    labels: tuple[Label, ...]
+
+
+def network_for(request: NetworkRequest, say: Callable[[str], None]) -> Network:
+    """The network of `request`, from the cache or built now; `say` is told of a build.
+
+    Raises:
+        ModelError: its weights don't fit, or it is no image classifier.
+    """
+    key = _digest(_content(request))
+    folder = cache_folder() / "networks" / f"{request.name}-{request.engine}-{key}"
+    if not (folder / "network.json").exists():
+        say(f"building {request.name} for {request.engine} (once; some ten seconds)")
+        _build(request, folder)
+    facts = json.loads((folder / "network.json").read_text())
+    path = folder / facts["file"]
+    return Network(str(path), key, facts["image_size"], facts["classes"])
+
+
+def fingerprint(request: NetworkRequest, labels: tuple[Label, ...], resize: str) -> str:
+    """12 hex digits that change with the weights, the preprocessing and the labels.
+
+    The engine is left out: the engines agree on the classes, and a run resumed on another
+    machine must know its own rows.
+    """
+    content = _content(request)
+    for key in ("engine", "tensorflow", "builder"):
+        content.pop(key)
+    return _digest(content | {"labels": labels, "resize": resize})
+
+
+def _content(request: NetworkRequest) -> dict[str, Any]:
+    content = request._asdict()
+    for key in ("model_file", "weights_file"):
+        path = content[key]
+        content[key] = sha256_of(Path(path)) if path else None
+    return content | {"builder": _BUILDER, "tensorflow": version("tensorflow")}
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _build(request: NetworkRequest, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as scratch:
+        made = Path(scratch) / "network"
+        made.mkdir()
+        builder = subprocess.run(
+            [
+                *(sys.executable, "-m", "transforms.models.build_network"),
+                *(json.dumps(request._asdict()), str(made)),
+            ],
+            capture_output=True,
+            text=True,
+            env=_builder_environment(),
+        )
+        if builder.returncode == MODEL_ERROR:
+            raise ModelError(builder.stdout.strip())
+        if builder.returncode != 0:
+            raise RuntimeError(f"building {request.name} failed:\n{builder.stderr.strip()}")
+        with contextlib.suppress(OSError):  # another process was faster
+            made.rename(folder)
+
+
+def _builder_environment() -> dict[str, str]:
+    package = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    # Converting needs no GPU, and this process must not take the memory of one.
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    return os.environ | quiet | {"PYTHONPATH": path}

@@ -1,0 +1,103 @@
+"""Builds the network that an engine runs: `python -m transforms.models.build_network`.
+
+Around the Keras model go the scaling of uint8 pixels and, where it lacks one, a softmax, so that
+a worker needs to know nothing about either.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from transforms.models.artifact import MODEL_ERROR, NetworkRequest
+from transforms.models.calibration import calibration_batches
+from transforms.models.errors import ModelError
+from transforms.models.own_model import load_own_model, scaling_of, wants_softmax
+from transforms.models.weight_files import load_weights
+from transforms.models.zoo import ARCHITECTURES, Scaling
+
+
+def build_network(request: NetworkRequest, folder: Path) -> None:
+    """Writes the network of `request` and its network.json into `folder`.
+
+    Raises:
+        ModelError: the weights do not fit, or the user's model is no image classifier.
+    """
+    if request.model_file:
+        model = load_own_model(Path(request.model_file))
+        scaling = scaling_of(model)
+        softmax = wants_softmax(model, scaling)
+    else:
+        entry = ARCHITECTURES[request.name]
+        model = entry.build(request.alpha, request.image_size or 224, request.classes)
+        if request.weights_file:
+            load_weights(model, Path(request.weights_file), request.weights_name)
+        scaling, softmax = entry.scaling, False
+    size, classes = int(model.input_shape[1]), int(model.output_shape[-1])
+    whole = _from_uint8(_in_precision(model, request.precision), scaling, softmax)
+    if request.engine == "litert":
+        file = "network.tflite"
+        (folder / file).write_bytes(_to_litert(whole, request.precision, size))
+    else:
+        file = "saved_model"
+        _to_saved_model(whole, folder / file)
+    facts = {"file": file, "image_size": size, "classes": classes}
+    (folder / "network.json").write_text(json.dumps(facts))
+
+
+def _in_precision(model: Any, precision: str) -> Any:
+    """The model computing in float16 or bfloat16, its weights and outputs still float32."""
+    if precision not in ("float16", "bfloat16"):
+        return model
+    policy = f"mixed_{precision}"
+
+    def with_policy(layer: Any) -> Any:
+        return layer.__class__.from_config({**layer.get_config(), "dtype": policy})
+
+    cast = keras.models.clone_model(model, clone_function=with_policy, recursive=True)
+    cast.set_weights(model.get_weights())
+    return cast
+
+
+def _from_uint8(model: Any, scaling: Scaling, softmax: bool) -> Any:
+    """[n, size, size, 3] uint8 pixels to [n, classes] float32 probabilities."""
+    pixels = keras.Input(model.input_shape[1:], dtype="uint8", name="pixels")
+    scaled = keras.layers.Rescaling(scaling.scale, scaling.offset, dtype="float32")(pixels)
+    outputs = keras.layers.Activation("linear", dtype="float32")(model(scaled, training=False))
+    if softmax:
+        outputs = keras.layers.Softmax(dtype="float32")(outputs)
+    return keras.Model(pixels, outputs)
+
+
+def _to_saved_model(model: Any, folder: Path) -> None:
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    signature = [keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="uint8")]
+    archive.add_endpoint("serve", model.call, input_signature=signature)
+    archive.write_out(str(folder), verbose=False)
+
+
+def _to_litert(model: Any, precision: str, size: int) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if precision == "int8":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([p] for p in calibration_batches(size))
+    return bytes(converter.convert())
+
+
+def main() -> None:
+    """Reads a request and a folder from the command line."""
+    request, folder = NetworkRequest(**json.loads(sys.argv[1])), Path(sys.argv[2])
+    keras.utils.set_random_seed(0)
+    try:
+        build_network(request, folder)
+    except ModelError as error:
+        print(error)
+        sys.exit(MODEL_ERROR)
+
+
+if __name__ == "__main__":
+    main()

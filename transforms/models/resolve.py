@@ -1,0 +1,157 @@
+"""From what the user asked for to the artifact the workers load."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from transforms.engines import EngineName, resolve_engine
+from transforms.models.artifact import Artifact, Network, NetworkRequest, fingerprint, network_for
+from transforms.models.errors import ModelError
+from transforms.models.labels import Label, imagenet_labels, read_labels
+from transforms.models.weights import fetched, own_weights, published_weights
+from transforms.models.zoo import architecture
+from transforms.storage import is_local, storage_for
+
+Precision = Literal["float32", "int8", "float16", "bfloat16"]
+
+IMAGENET: Final = "imagenet"
+DEFAULT_ALPHA: Final = 1.0
+DEFAULT_IMAGE_SIZE: Final = 224
+_LEAST_SIZE: Final = 32  # pixels: five halvings leave one
+_LEAST_ALPHA: Final = 0.1
+
+
+class ModelChoice(NamedTuple):
+    """The user's options that concern the model; None where an option was not given."""
+
+    model: str
+    alpha: float | None
+    image_size: int | None
+    weights: str
+    labels: str | None
+    top_k: int
+    resize: str
+    precision: Precision
+    engine: EngineName
+
+
+def resolve_model(choice: ModelChoice, say: Callable[[str], None]) -> Artifact:
+    """Finds weights and labels, builds the network or takes it from the cache.
+
+    `say` gets a line for each thing that takes a while.
+
+    Raises:
+        ModelError: something about the choice cannot be; the message says what would work.
+    """
+    labels = _labels(choice.labels)
+    if labels is not None:
+        _check_top_k(choice.top_k, len(labels))
+    request = _own_request(choice) if _is_own(choice.model) else _request(choice, labels, say)
+    network = network_for(request, say)
+    labels = labels or imagenet_labels()
+    if len(labels) != network.classes:
+        raise ModelError(
+            f"--labels {choice.labels!r} has {len(labels)} labels, but {request.name} has "
+            f"{network.classes} classes; give one label for each class"
+        )
+    _check_top_k(choice.top_k, network.classes)
+    name = _display_name(request, network)
+    model = f"{name}@{fingerprint(request, labels, choice.resize)}"
+    return Artifact(network.path, request.engine, model, network.image_size, labels)
+
+
+def _is_own(model: str) -> bool:
+    return model.endswith(".keras") or "/" in model
+
+
+def _own_request(choice: ModelChoice) -> NetworkRequest:
+    if choice.weights != IMAGENET or choice.alpha is not None or choice.image_size is not None:
+        raise ModelError(
+            f"--model {choice.model!r} brings its own weights and input size; "
+            f"drop --weights, --alpha and --image-size"
+        )
+    if choice.labels is None:
+        raise ModelError(f"--model {choice.model!r} needs --labels FILE: the names of its classes")
+    path = Path(choice.model).expanduser() if is_local(choice.model) else fetched(choice.model)
+    if not path.is_file():
+        raise ModelError(f"--model {choice.model!r} is not a file; give the path of a .keras file")
+    return NetworkRequest(
+        name=path.stem,
+        model_file=str(path),
+        weights_file=None,
+        weights_name="",
+        alpha=0.0,
+        image_size=None,
+        classes=0,
+        precision=choice.precision,
+        engine=_engine(choice),
+    )
+
+
+def _request(
+    choice: ModelChoice, labels: tuple[Label, ...] | None, say: Callable[[str], None]
+) -> NetworkRequest:
+    entry = architecture(choice.model)
+    alpha = DEFAULT_ALPHA if choice.alpha is None else choice.alpha
+    image_size = choice.image_size or DEFAULT_IMAGE_SIZE
+    engine = _engine(choice)
+    classes = len(labels or imagenet_labels())
+    _check_top_k(choice.top_k, classes)
+    if entry.weights_file is None:
+        if choice.weights != IMAGENET:
+            raise ModelError(f"the weights of {entry.name} come with the package; drop --weights")
+        entry.check_published(alpha, image_size)
+        weights = None
+    elif choice.weights == IMAGENET:
+        weights = str(published_weights(entry.published(alpha, image_size), say))
+    else:
+        if alpha < _LEAST_ALPHA or image_size < _LEAST_SIZE:
+            raise ModelError(
+                f"--alpha {alpha:g} and --image-size {image_size} make no network; "
+                f"alpha is at least {_LEAST_ALPHA:g}, the size at least {_LEAST_SIZE}"
+            )
+        weights = str(own_weights(choice.weights))
+    return NetworkRequest(
+        name=entry.name,
+        model_file=None,
+        weights_file=weights,
+        weights_name=choice.weights,
+        alpha=alpha,
+        image_size=image_size,
+        classes=classes,
+        precision=choice.precision,
+        engine=engine,
+    )
+
+
+def _engine(choice: ModelChoice) -> Literal["tensorflow", "litert"]:
+    try:
+        return resolve_engine(choice.engine, choice.precision)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+
+
+def _labels(location: str | None) -> tuple[Label, ...] | None:
+    if location is None:
+        return None
+    try:
+        with storage_for(location).open(location) as file:
+            return read_labels(file.read().decode("utf-8-sig"), location)
+    except OSError as error:
+        raise ModelError(f"--labels {location!r} cannot be read: {error}") from error
+    except ValueError as error:
+        raise ModelError(f"--labels: {error}") from error
+
+
+def _check_top_k(top_k: int, classes: int) -> None:
+    if not 1 <= top_k <= classes:
+        raise ModelError(f"--top-k {top_k} must be 1 to {classes}, the number of classes")
+
+
+def _display_name(request: NetworkRequest, network: Network) -> str:
+    if request.model_file or request.weights_file is None:
+        name = request.name
+    else:
+        family = "mobilenet_v1" if request.name == "mobilenet" else request.name
+        name = f"{family}_{request.alpha:g}_{network.image_size}"
+    return name if request.precision == "float32" else f"{name}_{request.precision}"

@@ -1,0 +1,50 @@
+"""read: an image's bytes, in one request."""
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection
+
+from transforms.failures import ImageError
+from transforms.pooled_map import PooledMap
+from transforms.records import FetchedImage, Slot
+from transforms.storage import storage_for
+
+# Local reads keep a disk busy with few threads; an object store answers in tens of milliseconds.
+_THREADS = 16
+_AHEAD = 64
+
+
+def read_image(slot: Slot, max_bytes: int) -> FetchedImage:
+    """The bytes of one image, or the reason why there are none; never raises for a bad input."""
+    image = slot.image
+    if image.failure is not None:
+        return FetchedImage(slot, None, image.failure)
+    try:
+        content = storage_for(image.uri).read(image.uri, max_bytes)
+        if not content.data:
+            raise ImageError("empty", f"{image.uri} has no bytes")
+    except ImageError as error:
+        return FetchedImage(slot, None, error.at("read"))
+    known = image._replace(
+        byte_size=len(content.data),
+        last_modified=content.last_modified or image.last_modified,
+    )
+    return FetchedImage(slot._replace(image=known), content.data, None)
+
+
+class ReadImages(beam.PTransform):
+    """`Slot`s to `FetchedImage`s, many reads in flight."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes` is checked before an image is held in memory."""
+        super().__init__()
+        self._max_bytes = max_bytes
+
+    def expand(self, slots: PCollection[Slot]) -> PCollection[FetchedImage]:
+        """Reads on a pool of threads."""
+        max_bytes = self._max_bytes
+
+        def read(slot: Slot) -> FetchedImage:
+            return read_image(slot, max_bytes)
+
+        pool = PooledMap(read, lambda: _THREADS, _AHEAD)
+        return slots | beam.ParDo(pool).with_output_types(FetchedImage)

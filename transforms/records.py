@@ -1,0 +1,94 @@
+"""What flows through the pipeline, each record with its coder."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from apache_beam.coders import RowCoder
+from apache_beam.coders.typecoders import registry
+from numpy.typing import NDArray
+
+from transforms.failures import Failure
+
+Pixels = NDArray[np.uint8]
+
+
+class ListedImage(NamedTuple):
+    """One input as the listing knows it.
+
+    `byte_size` is in bytes and `last_modified` in microseconds since the epoch (UTC); both are
+    None where the listing does not know them, as for the lines of a manifest.
+    """
+
+    uri: str
+    byte_size: int | None = None
+    last_modified: int | None = None
+    failure: Failure | None = None
+
+
+class Shard(NamedTuple):
+    """The unit of work, of commit and of resuming: these images become one Parquet file."""
+
+    name: str
+    images: Sequence[ListedImage]
+    duplicates: int
+
+
+class Slot(NamedTuple):
+    """One image's place in its shard; whoever writes the shard waits for `shard_size` of them."""
+
+    shard: str
+    shard_size: int
+    image: ListedImage
+
+
+class FetchedImage(NamedTuple):
+    """An image's bytes, or why there are none."""
+
+    slot: Slot
+    content: bytes | None
+    failure: Failure | None
+
+
+class DecodedImage(NamedTuple):
+    """An image as the network takes it: pixels [size, size, 3] uint8 RGB, 0..255.
+
+    `width` and `height` are pixels as stored, before any EXIF turn.
+    """
+
+    slot: Slot
+    pixels: Pixels | None
+    width: int | None
+    height: int | None
+    format: str | None
+    failure: Failure | None
+
+
+class Prediction(NamedTuple):
+    """One of the top-k: `score` is the softmax probability, 0..1."""
+
+    class_index: int
+    score: float
+
+
+class ClassifiedImage(NamedTuple):
+    """One output row in the making: predictions best first, or the failure."""
+
+    slot: Slot
+    width: int | None
+    height: int | None
+    format: str | None
+    top_k: tuple[Prediction, ...]
+    failure: Failure | None
+
+
+class WrittenShard(NamedTuple):
+    """A shard that lies on disk as one whole file."""
+
+    name: str
+    rows: int
+
+
+# URIs cross a shuffle, pixels never do: only these two records are ever encoded.
+registry.register_coder(ListedImage, RowCoder)
+registry.register_coder(Shard, RowCoder)

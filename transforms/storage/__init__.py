@@ -1,0 +1,28 @@
+"""Where images come from and rows go to: local disks, Cloud Storage, whatever Beam knows."""
+
+from functools import cache
+
+from transforms.storage.base import Content, Storage, join
+from transforms.storage.uris import canonical_uri, is_local, scheme_of
+
+__all__ = ["Content", "Storage", "canonical_uri", "is_local", "join", "storage_for"]
+
+
+def storage_for(uri: str) -> Storage:
+    """The storage that holds `uri`, one instance a scheme and process."""
+    return _storage("file" if is_local(uri) else scheme_of(uri))
+
+
+@cache
+def _storage(scheme: str) -> Storage:
+    if scheme == "file":
+        from transforms.storage.local import LocalStorage
+
+        return LocalStorage()
+    if scheme == "gs":
+        from transforms.storage.gcs import GoogleCloudStorage
+
+        return GoogleCloudStorage()
+    from transforms.storage.beam_filesystem import BeamStorage
+
+    return BeamStorage()

@@ -1,0 +1,66 @@
+"""The few things the pipeline asks of a storage."""
+
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple, Protocol
+
+from transforms.records import ListedImage
+
+
+class Content(NamedTuple):
+    """An object's bytes, with its modification time (microseconds, UTC) where reading tells it."""
+
+    data: bytes
+    last_modified: int | None
+
+
+class Storage(Protocol):
+    """Lists, reads and writes whole objects. All methods may be called from many threads."""
+
+    def find(self, source: str) -> Iterator[ListedImage]:
+        """Every image that a file name, folder or glob stands for; nothing if none matches."""
+        ...
+
+    def read(self, uri: str, max_bytes: int) -> Content:
+        """The object whole, in one request.
+
+        Raises:
+            ImageError: not_found, permission_denied, not_a_file, too_many_bytes or unreadable.
+
+        """
+        ...
+
+    def open(self, uri: str) -> BinaryIO:
+        """The object as a readable stream, for manifests, weights and part files.
+
+        Raises:
+            OSError: there is none, or it cannot be read.
+
+        """
+        ...
+
+    def write(self, root: str, name: str, content: bytes) -> None:
+        """Puts `root`/`name` in place whole or not at all, replacing what was there.
+
+        Raises:
+            OSError: it cannot be written; nothing of it is visible then.
+
+        """
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Full paths of all objects under `folder`, sorted; empty if there is no such folder."""
+        ...
+
+    def check_writable(self, root: str) -> None:
+        """Tries that `root` takes a file, leaving nothing behind.
+
+        Raises:
+            OSError: it does not.
+
+        """
+        ...
+
+
+def join(root: str, *names: str) -> str:
+    """A path below `root`, on any storage."""
+    return "/".join([root.rstrip("/") or "/", *names]).replace("//", "/", 1 if root == "/" else 0)

@@ -1,0 +1,78 @@
+"""How an input is named: one printable, reversible URI for every file there can be."""
+
+import os
+import re
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+_FILE = "file://"
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def scheme_of(uri: str) -> str:
+    """The part before `://`, lower-case; empty for a plain path."""
+    match = _SCHEME.match(uri)
+    return match[1].lower() if match else ""
+
+
+def is_local(uri: str) -> bool:
+    """Whether `uri` is a path or a `file://` URI of this machine."""
+    return scheme_of(uri) in ("", "file")
+
+
+def local_uri(path: str) -> str:
+    """The URI of a local path: the absolute path itself, if every character of it prints.
+
+    A name with control characters or bytes that are not UTF-8 becomes a percent-encoded
+    `file://` URI, so that every URI fits on one line and leads back to its file.
+    """
+    absolute = os.path.abspath(path)
+    if absolute.isprintable():
+        return absolute
+    return _FILE + quote_from_bytes(os.fsencode(absolute))
+
+
+def local_path(uri: str) -> str:
+    """The path of a local URI, undecodable bytes as surrogates (`os.fsdecode`)."""
+    if scheme_of(uri) == "file":
+        return os.fsdecode(unquote_to_bytes(uri[len(_FILE) :].removeprefix("localhost")))
+    return uri
+
+
+def canonical_uri(uri: str) -> str:
+    """One spelling for each image, so that the same image named twice is one input."""
+    if is_local(uri):
+        return local_uri(local_path(uri))
+    return uri.encode("utf-8", "backslashreplace").decode()  # no object has such a name
+
+
+def has_glob(text: str) -> bool:
+    """Whether `text` has one of the characters `*`, `?` and `[`."""
+    return _MAGIC.search(text) is not None
+
+
+def fixed_prefix(pattern: str) -> str:
+    """What stands before the first glob character."""
+    match = _MAGIC.search(pattern)
+    return pattern[: match.start()] if match else pattern
+
+
+def glob_regex(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression: `*` and `?` stay in one folder, `**` crosses folders."""
+    out, i = "", 0
+    while i < len(pattern):
+        if pattern.startswith("**/", i):
+            out, i = out + "(?:.*/)?", i + 3
+        elif pattern.startswith("**", i):
+            out, i = out + ".*", i + 2
+        elif pattern[i] == "*":
+            out, i = out + "[^/]*", i + 1
+        elif pattern[i] == "?":
+            out, i = out + "[^/]", i + 1
+        elif pattern[i] == "[" and (end := pattern.find("]", i + 2)) > 0:
+            inside = pattern[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
+            out += "[" + ("^" + inside[1:] if inside[0] in "!^" else inside) + "]"
+            i = end + 1
+        else:
+            out, i = out + re.escape(pattern[i]), i + 1
+    return re.compile(out + r"\Z", re.DOTALL)
