@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow format install install-dev lock clean
+.PHONY: help demo test test-slow readme lock clean
 
 help:
 	@echo "make demo       install into .venv and classify the photographs of tests/data/photos"
 	@echo "make test       install, format, lint, type-check and test"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make readme     renew the table of options in the README"
 	@echo "make lock       renew constraints.txt"
 
 demo: $(VENV)/.installed
@@ -37,6 +38,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing what the tests need"
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+readme: $(VENV)/.installed
+	@$(BIN)/python -m pipeline.readme
 
 lock: $(VENV)/.installed
 	@$(PIP) install 'uv>=0.9'

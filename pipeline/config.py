@@ -8,7 +8,8 @@ from transforms.engines import EngineName
 from transforms.list_images import Source
 from transforms.models.resolve import IMAGENET, ModelChoice, Precision
 
-LOCAL_RUNNERS: Final = ("DirectRunner", "BundleBasedDirectRunner", "FnApiRunner")
+# Beam takes a runner's name in any case and without its ending, and so does this.
+_LOCAL_RUNNERS: Final = ("direct", "bundlebaseddirect", "fnapi")
 
 
 class UsageError(Exception):
@@ -64,4 +65,4 @@ class Config:
     @property
     def is_local(self) -> bool:
         """Whether the run happens in this process."""
-        return self.runner in LOCAL_RUNNERS
+        return self.runner.lower().removesuffix("runner") in _LOCAL_RUNNERS

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 
@@ -45,7 +46,7 @@ def choose_model() -> str:
     return model
 
 
-def predictions(output: Path) -> list[dict[str, object]]:
+def predictions(output: Path) -> list[dict[str, Any]]:
     """Rows of `output`, by name."""
     columns = ["uri", "label", "score", "error"]
     table = ds.dataset(output / "predictions", format="parquet").to_table(columns)

@@ -1,11 +1,17 @@
 """What can be known to fail is found before anything runs."""
 
+import os
+
 from apache_beam.io.filesystem import BeamIOError
+from apache_beam.options.pipeline_options import StandardOptions
 from google.api_core.exceptions import GoogleAPICallError
 
 from pipeline.config import Config, UsageError
 from transforms.list_images import Source, manifest_lines
+from transforms.models.errors import nearest
 from transforms.storage import is_local, join, storage_for
+
+_RUNNERS = StandardOptions.KNOWN_RUNNER_NAMES
 
 
 def check_config(config: Config) -> None:
@@ -26,6 +32,11 @@ def check_config(config: Config) -> None:
     ):
         if value < 1:
             raise UsageError(f"{option} {value} must be at least 1")
+    if not (config.is_local or "." in config.runner or _is_beam_runner(config.runner)):
+        raise UsageError(
+            f"--runner {config.runner!r} is unknown{nearest(config.runner, _RUNNERS)}; "
+            f"Beam has {', '.join(_RUNNERS)}"
+        )
     if not 0 <= config.max_failure_rate <= 1:
         raise UsageError(
             f"--max-failure-rate {config.max_failure_rate:g} must be a share from 0 to 1"
@@ -73,6 +84,11 @@ def check_output(config: Config) -> None:
         )
 
 
+def _is_beam_runner(name: str) -> bool:
+    known = {runner.lower() for runner in _RUNNERS}
+    return name.lower() in known or f"{name.lower()}runner" in known
+
+
 def _check_source(source: Source) -> None:
     if source.kind == "manifest":
         if next(manifest_lines(source), None) is None:
@@ -81,11 +97,5 @@ def _check_source(source: Source) -> None:
     if next(iter(storage_for(source.location).find(source.location)), None) is None:
         raise UsageError(
             f"--input {source.location!r} matches nothing"
-            + (f"; the current folder is {_here()!r}" if is_local(source.location) else "")
+            + (f"; the current folder is {os.getcwd()!r}" if is_local(source.location) else "")
         )
-
-
-def _here() -> str:
-    import os
-
-    return os.getcwd()

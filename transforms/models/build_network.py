@@ -33,7 +33,7 @@ def build_network(request: NetworkRequest, folder: Path) -> None:
     else:
         entry = ARCHITECTURES[request.name]
         model = entry.build(request.alpha, request.image_size or 224, request.classes)
-        if request.weights_file:
+        if request.weights_file and entry.packaged_weights is None:
             load_weights(model, Path(request.weights_file), request.weights_name)
         scaling, softmax = entry.scaling, False
     size, classes = int(model.input_shape[1]), int(model.output_shape[-1])

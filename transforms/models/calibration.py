@@ -14,7 +14,7 @@ def calibration_batches(image_size: int) -> Iterator[NDArray[np.uint8]]:
     from PIL import Image
 
     random = np.random.default_rng(0)
-    folder = files("transforms.models.data") / "calibration"
+    folder = files("transforms.models") / "data" / "calibration"
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if not path.name.endswith(".jpg"):
             continue

@@ -95,13 +95,13 @@ def _request(
     alpha = DEFAULT_ALPHA if choice.alpha is None else choice.alpha
     image_size = choice.image_size or DEFAULT_IMAGE_SIZE
     engine = _engine(choice)
-    classes = len(labels or imagenet_labels())
+    classes = len(labels if labels and entry.weights_file else imagenet_labels())
     _check_top_k(choice.top_k, classes)
     if entry.weights_file is None:
         if choice.weights != IMAGENET:
             raise ModelError(f"the weights of {entry.name} come with the package; drop --weights")
         entry.check_published(alpha, image_size)
-        weights = None
+        weights = str(entry.packaged_weights)
     elif choice.weights == IMAGENET:
         weights = str(published_weights(entry.published(alpha, image_size), say))
     else:
@@ -149,7 +149,7 @@ def _check_top_k(top_k: int, classes: int) -> None:
 
 
 def _display_name(request: NetworkRequest, network: Network) -> str:
-    if request.model_file or request.weights_file is None:
+    if request.model_file or architecture(request.name).weights_file is None:
         name = request.name
     else:
         family = "mobilenet_v1" if request.name == "mobilenet" else request.name

@@ -43,9 +43,9 @@ def published_weights(weights: PublishedWeights, say: Callable[[str], None]) -> 
     if path.exists():
         _check(path, weights)
         return path
-    say(f"downloading {weights.url}")
     mirror = os.environ.get(MIRROR_VARIABLE)
     url = f"{mirror.rstrip('/')}/{weights.file_name}" if mirror else weights.url
+    say(f"downloading {url}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
@@ -116,7 +116,12 @@ def _digest(path: Path, algorithm: str) -> str:
 
 def _download(url: str, path: Path) -> HTTPMessage:
     request = urllib.request.Request(url, headers={"User-Agent": "mobilenet-beam"})
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply, path.open("wb") as file:
+    try:
+        reply = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+    with reply, path.open("wb") as file:
         shutil.copyfileobj(reply, file)
         length = reply.headers.get("Content-Length")
         if length is not None and file.tell() != int(length):

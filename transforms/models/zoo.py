@@ -1,6 +1,7 @@
 """The networks that `--model` names: how each is built, fed and weighted."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from transforms.models.errors import ModelError, nearest
@@ -41,6 +42,7 @@ class Architecture(NamedTuple):
     image_sizes: tuple[int, ...]  # with published weights
     weights_file: Callable[[float, int], str] | None  # None: the weights are in the package
     weights_folder: str = ""
+    packaged_weights: Path | None = None
 
     def check_published(self, alpha: float, image_size: int) -> None:
         """Raises ModelError if no weights are published for these; the message lists what is."""
@@ -167,7 +169,13 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
             "mobilenet_v3",
         ),
         Architecture(
-            "efficientnet_lite0", _efficientnet_lite0, EFFICIENTNET_LITE, (1.0,), (224,), None
+            "efficientnet_lite0",
+            _efficientnet_lite0,
+            EFFICIENTNET_LITE,
+            (1.0,),
+            (224,),
+            None,
+            packaged_weights=Path(__file__).parent / "data" / "efficientnet_lite0.npz",
         ),
     )
 }

@@ -2,10 +2,19 @@
 
 from functools import cache
 
-from transforms.storage.base import Content, Storage, join
+from transforms.storage.base import STAGING, Content, Storage, join, too_many_bytes
 from transforms.storage.uris import canonical_uri, is_local, scheme_of
 
-__all__ = ["Content", "Storage", "canonical_uri", "is_local", "join", "storage_for"]
+__all__ = [
+    "STAGING",
+    "Content",
+    "Storage",
+    "canonical_uri",
+    "is_local",
+    "join",
+    "storage_for",
+    "too_many_bytes",
+]
 
 
 def storage_for(uri: str) -> Storage:

@@ -1,9 +1,14 @@
 """The few things the pipeline asks of a storage."""
 
+import uuid
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
+from transforms.failures import ImageError
 from transforms.records import ListedImage
+
+# What is being written carries this prefix, directly in the output folder: no reader looks there.
+STAGING = ".staging-"
 
 
 class Content(NamedTuple):
@@ -17,7 +22,14 @@ class Storage(Protocol):
     """Lists, reads and writes whole objects. All methods may be called from many threads."""
 
     def find(self, source: str) -> Iterator[ListedImage]:
-        """Every image that a file name, folder or glob stands for; nothing if none matches."""
+        """Every image that a file name, folder or glob stands for; nothing if none matches.
+
+        A folder that a glob matches stands for everything below it.
+
+        Raises:
+            OSError: it cannot be listed.
+
+        """
         ...
 
     def read(self, uri: str, max_bytes: int) -> Content:
@@ -48,7 +60,12 @@ class Storage(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Full paths of all objects under `folder`, sorted; empty if there is no such folder."""
+        """All objects below `folder`, named from there, sorted; empty if there is no such folder.
+
+        Raises:
+            OSError: it cannot be listed.
+
+        """
         ...
 
     def check_writable(self, root: str) -> None:
@@ -63,4 +80,18 @@ class Storage(Protocol):
 
 def join(root: str, *names: str) -> str:
     """A path below `root`, on any storage."""
-    return "/".join([root.rstrip("/") or "/", *names]).replace("//", "/", 1 if root == "/" else 0)
+    return "/".join([root.rstrip("/"), *names])
+
+
+def staging_name() -> str:
+    """A name in the output folder that no other writer has."""
+    return STAGING + uuid.uuid4().hex
+
+
+def too_many_bytes(uri: str, size: int | None, limit: int) -> ImageError:
+    """The error of an object above the limit on bytes; `size` is None where it is not known."""
+    has = "has" if size is None else f"has {size:,} bytes,"
+    return ImageError(
+        "too_many_bytes",
+        f"{uri} {has} more than the limit of {limit:,} bytes; raise --max-bytes to take it",
+    )

@@ -1,5 +1,6 @@
 """How an input is named: one printable, reversible URI for every file there can be."""
 
+import fnmatch
 import os
 import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -7,6 +8,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 _FILE = "file://"
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _MAGIC = re.compile(r"[*?\[]")
+_GROUP = re.compile(r"\[([!^]?)(\]?[^\]]*\])")
 
 
 def scheme_of(uri: str) -> str:
@@ -26,7 +28,7 @@ def local_uri(path: str) -> str:
     A name with control characters or bytes that are not UTF-8 becomes a percent-encoded
     `file://` URI, so that every URI fits on one line and leads back to its file.
     """
-    absolute = os.path.abspath(path)
+    absolute = absolute_path(path)
     if absolute.isprintable():
         return absolute
     return _FILE + quote_from_bytes(os.fsencode(absolute))
@@ -34,16 +36,27 @@ def local_uri(path: str) -> str:
 
 def local_path(uri: str) -> str:
     """The path of a local URI, undecodable bytes as surrogates (`os.fsdecode`)."""
-    if scheme_of(uri) == "file":
-        return os.fsdecode(unquote_to_bytes(uri[len(_FILE) :].removeprefix("localhost")))
-    return uri
+    if scheme_of(uri) != "file":
+        return uri
+    path = uri[len(_FILE) :]
+    if path.startswith("localhost/"):
+        path = path.removeprefix("localhost")
+    return os.fsdecode(unquote_to_bytes(path))
+
+
+def absolute_path(path: str) -> str:
+    """`path` from the root, without `.`, `..` and doubled slashes."""
+    absolute = os.path.abspath(path)
+    return absolute[1:] if absolute.startswith("//") else absolute
 
 
 def canonical_uri(uri: str) -> str:
     """One spelling for each image, so that the same image named twice is one input."""
     if is_local(uri):
         return local_uri(local_path(uri))
-    return uri.encode("utf-8", "backslashreplace").decode()  # no object has such a name
+    scheme, separator, name = uri.partition("://")
+    spelt = f"{scheme.lower()}{separator}{name}"
+    return spelt.encode("utf-8", "backslashreplace").decode()  # no object has such a name
 
 
 def has_glob(text: str) -> bool:
@@ -58,10 +71,13 @@ def fixed_prefix(pattern: str) -> str:
 
 
 def glob_regex(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression: `*` and `?` stay in one folder, `**` crosses folders."""
+    """A glob as a regular expression: `*` and `?` stay in one folder, `**` crosses folders.
+
+    It matches what the glob names, and everything below a folder that the glob names.
+    """
     out, i = "", 0
     while i < len(pattern):
-        if pattern.startswith("**/", i):
+        if pattern.startswith("**/", i) and pattern[i - 1 : i] in ("", "/"):
             out, i = out + "(?:.*/)?", i + 3
         elif pattern.startswith("**", i):
             out, i = out + ".*", i + 2
@@ -69,10 +85,14 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
             out, i = out + "[^/]*", i + 1
         elif pattern[i] == "?":
             out, i = out + "[^/]", i + 1
-        elif pattern[i] == "[" and (end := pattern.find("]", i + 2)) > 0:
-            inside = pattern[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out += "[" + ("^" + inside[1:] if inside[0] in "!^" else inside) + "]"
-            i = end + 1
+        elif group := _GROUP.match(pattern, i):
+            out, i = out + _one_of(group[2], negated=bool(group[1])), group.end()
         else:
             out, i = out + re.escape(pattern[i]), i + 1
-    return re.compile(out + r"\Z", re.DOTALL)
+    return re.compile(out + r"(?:/.*)?\Z", re.DOTALL)
+
+
+def _one_of(characters: str, negated: bool) -> str:
+    # fnmatch knows what becomes of empty ranges and of characters special in a regular expression.
+    regex = fnmatch.translate(f"[{'!' if negated else ''}{characters}")
+    return "(?!/)" + regex.removeprefix("(?s:")[: -len(r")\Z")]

@@ -1,0 +1,97 @@
+"""Batches in, rows in the making out."""
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
+from apache_beam.testing.util import assert_that, equal_to
+from numpy.typing import NDArray
+
+from tests.model_fixtures import TinyModel
+from transforms.classify_images import ClassifyImages, classify_images
+from transforms.engines import best_first
+from transforms.failures import Failure
+from transforms.models.artifact import Artifact, NetworkRequest, network_for
+from transforms.models.labels import Label
+from transforms.records import ClassifiedImage, DecodedImage, ListedImage, Pixels, Prediction, Slot
+
+EMPTY = Failure("empty", "read", "no bytes")
+
+
+class MeanEngine:
+    """Scores class 1 by the mean of the pixels, class 0 by the rest; counts its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        self.batches.append(len(images))
+        bright = np.array([image.mean() / 255 for image in images], np.float32)
+        return best_first(np.stack([1 - bright, bright], axis=1), 1)
+
+
+def decoded(uri: str, value: int | None) -> DecodedImage:
+    slot = Slot("0", 3, ListedImage(uri))
+    if value is None:
+        return DecodedImage(slot, None, None, None, None, EMPTY)
+    return DecodedImage(slot, np.full((2, 2, 3), value, np.uint8), 2, 2, "PNG", None)
+
+
+def test_failed_images_pass_through_in_their_place() -> None:
+    engine = MeanEngine()
+    rows = classify_images([decoded("a", 255), decoded("b", None), decoded("c", 0)], engine)
+    assert [row.slot.image.uri for row in rows] == ["a", "b", "c"]
+    assert [row.top_k for row in rows] == [(Prediction(1, 1.0),), (), (Prediction(0, 1.0),)]
+    assert [row.failure for row in rows] == [None, EMPTY, None]
+    assert engine.batches == [2]
+
+
+def test_a_batch_without_an_image_never_reaches_the_engine() -> None:
+    engine = MeanEngine()
+    rows = classify_images([decoded("b", None)], engine)
+    assert [row.failure for row in rows] == [EMPTY]
+    assert engine.batches == []
+
+
+def test_scores_that_are_not_finite_cost_only_their_image() -> None:
+    class Poisoned(MeanEngine):
+        def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+            classes, scores = super().top_k(images)
+            scores[0] = np.nan
+            return classes, scores
+
+    rows = classify_images([decoded("a", 255), decoded("c", 0)], Poisoned())
+    assert rows[0].failure is not None
+    assert (rows[0].failure.error, rows[0].failure.stage) == ("not_finite", "classify")
+    assert rows[0].top_k == ()
+    assert rows[1].failure is None
+
+
+def test_best_first_orders_equal_scores_by_index() -> None:
+    scores = np.array([[0.1, 0.4, 0.4, 0.1]], np.float32)
+    classes, values = best_first(scores, 3)
+    assert classes.tolist() == [[1, 2, 0]]
+    np.testing.assert_array_equal(values, np.array([[0.4, 0.4, 0.1]], np.float32))
+
+
+def test_the_transform_classifies_every_element(tiny_model: TinyModel, own_caches: None) -> None:
+    request = NetworkRequest(
+        "tiny", str(tiny_model.path), None, "", 0.0, None, 0, "float32", "litert"
+    )
+    network = network_for(request, lambda _: None)
+    labels = tuple(Label(i, None, str(i)) for i in range(4))
+    artifact = Artifact(network.path, "litert", "tiny", network.image_size, labels)
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    images = [
+        DecodedImage(Slot("0", 5, ListedImage(str(n))), pixels, 32, 32, "PNG", None)
+        for n in range(5)
+    ]
+
+    def facts(row: ClassifiedImage) -> tuple[str, int]:
+        return row.slot.image.uri, len(row.top_k)
+
+    with Pipeline(runner=FnApiRunner()) as p:
+        rows = p | beam.Create(images) | ClassifyImages(artifact, top_k=2, batch_size=2)
+        assert_that(rows | beam.Map(facts), equal_to([(str(n), 2) for n in range(5)]))
