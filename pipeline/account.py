@@ -4,13 +4,15 @@ import json
 from collections import Counter
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.cut_shards import uri_digest
-from transforms.ledger import LedgerLine, ledger_name
+from transforms.failures import printable
+from transforms.ledger import LedgerLine, ledger_name, run_name
 from transforms.storage import join, storage_for
-from transforms.write_shards import part_name
+from transforms.write_shards import part_name, run_folder
 
 
 class PartFile(NamedTuple):
@@ -51,26 +53,23 @@ def read_account(output: str, run_id: str) -> Account:
     errors: Counter[str] = Counter()
     files, differences = [], []
     lines = _ledger_lines(output, run_id)
-    expected = {part_name(line.shard, run_id) for line in lines}
-    root = join(output, f"predictions/run_id={run_id}")
-    there = {join("predictions", f"run_id={run_id}", path.rsplit("/", 1)[-1]): path
-             for path in storage_for(output).names(root)}  # fmt: skip
+    folder = run_folder(run_id)
+    there = {join(folder, name) for name in storage_for(output).names(join(output, folder))}
     for line in lines:
         name = part_name(line.shard, run_id)
         if name not in there:
             differences.append(f"{name} with {line.images:,} images is missing")
             continue
-        uris, reasons = _read_part(there[name])
+        there.remove(name)
+        try:
+            uris, reasons = _read_part(join(output, name))
+        except (OSError, KeyError, pa.ArrowException) as error:
+            differences.append(f"{name} cannot be read: {printable(str(error))}")
+            continue
         errors.update(reasons)
         files.append(PartFile(name, len(uris)))
-        if len(uris) != line.images or len(set(uris)) != len(uris):
-            distinct = len(set(uris))
-            differences.append(
-                f"{name} holds {len(uris):,} rows of {distinct:,} images instead of {line.images:,}"
-            )
-        elif uri_digest(uris) != line.digest:
-            differences.append(f"{name} holds other images than those listed")
-    differences += [f"{name} belongs to no shard" for name in sorted(there.keys() - expected)]
+        differences += _differences(name, uris, line)
+    differences += [f"{printable(name)} belongs to no shard" for name in sorted(there)]
     failed = errors.total()
     return Account(
         listed=sum(line.images for line in lines),
@@ -87,7 +86,16 @@ def read_account(output: str, run_id: str) -> Account:
 def write_run(output: str, run_id: str, facts: dict[str, Any]) -> None:
     """Writes runs/<run>.json, by which readers know that the run is complete."""
     text = json.dumps({"run_id": run_id, **facts}, indent=2)
-    storage_for(output).write(output, f"runs/{run_id}.json", text.encode())
+    storage_for(output).write(output, run_name(run_id), text.encode())
+
+
+def _differences(name: str, uris: list[str], line: LedgerLine) -> list[str]:
+    rows, distinct = len(uris), len(set(uris))
+    if not rows == distinct == line.images:
+        return [f"{name} holds {rows:,} rows of {distinct:,} images instead of {line.images:,}"]
+    if uri_digest(uris) != line.digest:
+        return [f"{name} holds other images than those listed"]
+    return []
 
 
 def _ledger_lines(output: str, run_id: str) -> list[LedgerLine]:

@@ -34,8 +34,8 @@ def cut_bucket(grouped: tuple[int, Iterable[ListedImage]], shard_size: int) -> I
     named = 0
     for image in listed:
         named += 1
-        known = distinct.get(image.uri)
-        if known is None or known.byte_size is None:
+        known = distinct.setdefault(image.uri, image)
+        if _knowledge(image) > _knowledge(known):
             distinct[image.uri] = image
     images = [distinct[uri] for uri in sorted(distinct)]
     duplicates = named - len(images)
@@ -51,6 +51,11 @@ def slots(shard: Shard) -> Iterator[Slot]:
     count("listed", size)
     for image in shard.images:
         yield Slot(shard.name, size, image)
+
+
+def uri_digest(uris: Iterable[str]) -> int:
+    """A 64-bit sum that two lists of distinct URIs share only if they hold the same ones."""
+    return sum(map(_hash, uris)) % 2**64
 
 
 class CutShards(beam.PTransform):
@@ -77,9 +82,9 @@ def _keyed(image: ListedImage, listed: int, shard_size: int) -> tuple[int, Liste
     return bucket_of(image.uri, count_buckets(listed, shard_size)), image
 
 
-def uri_digest(uris: Iterable[str]) -> int:
-    """A 64-bit sum that two lists of distinct URIs share only if they hold the same ones."""
-    return sum(map(_hash, uris)) % 2**64
+def _knowledge(image: ListedImage) -> int:
+    """0 for a line of a manifest, 1 for a failed listing, 2 for an object that was seen."""
+    return 2 if image.byte_size is not None else int(image.failure is not None)
 
 
 def _hash(uri: str) -> int:

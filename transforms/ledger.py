@@ -1,4 +1,4 @@
-"""What must be on disk in the end: a line a shard, written by the pipeline before it reads."""
+"""What must be on disk in the end: a line a shard, written by the pipeline itself."""
 
 import json
 from collections.abc import Iterable
@@ -12,6 +12,9 @@ from transforms.cut_shards import uri_digest
 from transforms.records import Shard
 from transforms.storage import storage_for
 
+# Folders below the output folder: what each run was to do, and what became of it.
+LEDGERS, RUNS = "ledger", "runs"
+
 
 class LedgerLine(NamedTuple):
     """A shard as it was cut: `digest` is `uri_digest` of its images."""
@@ -24,7 +27,12 @@ class LedgerLine(NamedTuple):
 
 def ledger_name(run_id: str) -> str:
     """The ledger's file below the output folder."""
-    return f"ledger/{run_id}.jsonl"
+    return f"{LEDGERS}/{run_id}.jsonl"
+
+
+def run_name(run_id: str) -> str:
+    """The run's own file below the output folder."""
+    return f"{RUNS}/{run_id}.json"
 
 
 def ledger_line(shard: Shard) -> LedgerLine:

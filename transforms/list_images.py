@@ -2,15 +2,20 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Literal, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.pvalue import PCollection
 
+from transforms.ledger import LEDGERS, RUNS
 from transforms.records import ListedImage
-from transforms.storage import canonical_uri, is_local, storage_for
+from transforms.storage import STAGING, canonical_uri, join, storage_for
+from transforms.write_shards import PREDICTIONS
+
+_UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
 
 
 class Source(NamedTuple):
@@ -22,42 +27,47 @@ class Source(NamedTuple):
 
 
 def list_images(source: Source, output: str) -> Iterator[ListedImage]:
-    """Every image of one source, `output`'s own files left out.
+    """Every image of one source, without what earlier runs wrote to `output`.
 
     Raises:
-        OSError: a manifest cannot be read.
-        ValueError: a manifest lacks its column.
+        OSError: a manifest cannot be read, or a remote folder cannot be listed.
+        ValueError: a manifest is not what its name says, or lacks its column.
     """
     if source.kind == "manifest":
         for line in manifest_lines(source):
             yield ListedImage(canonical_uri(line))
         return
-    own = _own_prefix(output)
+    root = canonical_uri(output)
+    own = (*(join(root, name, "") for name in (PREDICTIONS, LEDGERS, RUNS)), join(root, STAGING))
     for image in storage_for(source.location).find(source.location):
         if not image.uri.startswith(own):
             yield image
 
 
 def manifest_lines(source: Source) -> Iterator[str]:
-    """The URIs of a `.txt` (one a line), `.csv` or `.parquet` manifest; empty ones left out.
+    """The URIs of a `.txt` (one a line), `.csv` or `.parquet` manifest; blank ones left out.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: its kind is unknown or it lacks the column; the message says which it has.
+        ValueError: its kind is unknown, its content is of another kind, or it lacks the column;
+            the message says which it has.
     """
     location = source.location
     suffix = location.rsplit(".", 1)[-1].lower()
     if suffix not in _READERS:
         raise ValueError(f"manifest {location!r} must end in .txt, .csv or .parquet")
     with storage_for(location).open(location) as file:
-        yield from (uri for uri in _READERS[suffix](file, source) if uri)
+        try:
+            yield from (uri for uri in _READERS[suffix](file, source) if uri.strip())
+        except (csv.Error, pa.ArrowException) as error:
+            raise ValueError(f"manifest {location!r} is not valid {suffix}: {error}") from error
 
 
 class ListImages(beam.PTransform):
     """Sources to `ListedImage`s, duplicates included."""
 
     def __init__(self, output: str) -> None:
-        """`output` is the folder of results, which is never an input."""
+        """`output` is the folder of results, which are never an input."""
         super().__init__()
         self._output = output
 
@@ -66,36 +76,45 @@ class ListImages(beam.PTransform):
         return sources | beam.FlatMap(list_images, self._output).with_output_types(ListedImage)
 
 
-def _own_prefix(output: str) -> str:
-    return canonical_uri(output).rstrip("/") + "/" if is_local(output) else output + "/"
-
-
 def _text_lines(file: BinaryIO, source: Source) -> Iterator[str]:
-    for line in io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n"):
+    """Lines without their ends; bytes that are not UTF-8 become surrogates, as in file names."""
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n")
+    for number, line in enumerate(text):
+        if number == 0 and line.startswith(_UTF16_MARKS):
+            raise ValueError(f"manifest {source.location!r} is UTF-16: save it as UTF-8")
         yield line.rstrip("\r\n")
 
 
 def _csv_column(file: BinaryIO, source: Source) -> Iterator[str]:
-    rows = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline=""))
-    _check_column(source, rows.fieldnames or ())
-    for row in rows:
-        yield row[source.column] or ""
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+    rows = csv.DictReader(text, strict=True)
+    try:
+        _check_column(source, rows.fieldnames or ())
+        for row in rows:
+            yield row[source.column] or ""
+    except csv.Error as error:
+        raise csv.Error(f"line {rows.line_num}: {error}") from error
 
 
 def _parquet_column(file: BinaryIO, source: Source) -> Iterator[str]:
     parquet = pq.ParquetFile(file)
     _check_column(source, parquet.schema_arrow.names)
     for batch in parquet.iter_batches(columns=[source.column]):
-        for value in batch.column(0).to_pylist():
-            yield "" if value is None else str(value)
+        column = batch.column(0)
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if column.type not in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+            raise pa.ArrowTypeError(f"column {source.column!r} holds {column.type}, not text")
+        for value in column.cast(pa.large_binary()).to_pylist():
+            yield (value or b"").decode("utf-8", "surrogateescape")
 
 
-def _check_column(source: Source, columns: object) -> None:
-    names = list(columns)  # type: ignore[call-overload]  # csv and pyarrow name different types
-    if source.column not in names:
+def _check_column(source: Source, columns: Sequence[str]) -> None:
+    if source.column not in columns:
+        has = f"it has {', '.join(map(repr, columns))}" if columns else "it is empty"
         raise ValueError(
             f"manifest {source.location!r} has no column {source.column!r}; "
-            f"it has {', '.join(map(repr, names))}: choose one with --manifest-column"
+            f"{has}: choose one with --manifest-column"
         )
 
 

@@ -6,7 +6,7 @@ from apache_beam.pvalue import PCollection
 from transforms.failures import ImageError
 from transforms.pooled_map import PooledMap
 from transforms.records import FetchedImage, Slot
-from transforms.storage import storage_for
+from transforms.storage import storage_for, too_many_bytes
 
 # Local reads keep a disk busy with few threads; an object store answers in tens of milliseconds.
 _THREADS = 16
@@ -19,16 +19,19 @@ def read_image(slot: Slot, max_bytes: int) -> FetchedImage:
     if image.failure is not None:
         return FetchedImage(slot, None, image.failure)
     try:
+        if image.byte_size is not None and image.byte_size > max_bytes:
+            raise too_many_bytes(image.uri, image.byte_size, max_bytes)
         content = storage_for(image.uri).read(image.uri, max_bytes)
-        if not content.data:
-            raise ImageError("empty", f"{image.uri} has no bytes")
     except ImageError as error:
         return FetchedImage(slot, None, error.at("read"))
-    known = image._replace(
-        byte_size=len(content.data),
-        last_modified=content.last_modified or image.last_modified,
-    )
-    return FetchedImage(slot._replace(image=known), content.data, None)
+    image = image._replace(byte_size=len(content.data))
+    if content.last_modified is not None:
+        image = image._replace(last_modified=content.last_modified)
+    slot = slot._replace(image=image)
+    if not content.data:
+        empty = ImageError("empty", f"{image.uri} has no bytes")
+        return FetchedImage(slot, None, empty.at("read"))
+    return FetchedImage(slot, content.data, None)
 
 
 class ReadImages(beam.PTransform):

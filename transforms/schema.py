@@ -85,4 +85,4 @@ def parquet_bytes(rows: Sequence[dict[str, Any]]) -> bytes:
         row_group_size=_ROWS_A_GROUP,
         use_compliant_nested_type=True,
     )
-    return bytes(sink.getvalue())
+    return sink.getvalue().to_pybytes()

@@ -11,10 +11,18 @@ from transforms.schema import parquet_bytes, row_of
 from transforms.storage import storage_for
 from transforms.tally import count
 
+# The folder below the output folder that readers read: nothing but whole part files lies there.
+PREDICTIONS = "predictions"
+
+
+def run_folder(run_id: str) -> str:
+    """The folder of a run's part files below the output folder."""
+    return f"{PREDICTIONS}/run_id={run_id}"
+
 
 def part_name(shard: str, run_id: str) -> str:
     """A shard's file below the output folder."""
-    return f"predictions/run_id={run_id}/part-{shard}.parquet"
+    return f"{run_folder(run_id)}/part-{shard}.parquet"
 
 
 class WriteShard(beam.DoFn):
@@ -51,8 +59,8 @@ class WriteShard(beam.DoFn):
     def finish_bundle(self) -> None:
         """Raises RuntimeError if a row of a shard never came."""
         for name, images in self._under_way.items():
-            size = images[0].slot.shard_size
-            raise RuntimeError(f"shard {name} got {len(images)} of its {size} rows")
+            rows, size = len(images), images[0].slot.shard_size
+            raise RuntimeError(f"the bundle ended with {rows} of the {size} rows of shard {name}")
 
 
 class WriteShards(beam.PTransform):

@@ -1,16 +1,17 @@
 """Every other filesystem Beam knows (s3://, hdfs://, ...), through Beam itself."""
 
-import uuid
+import contextlib
+import glob
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.failures import ImageError
 from transforms.records import ListedImage
-from transforms.storage.base import Content, join
-from transforms.storage.local import STAGING, too_many_bytes
+from transforms.storage.base import Content, join, staging_name, too_many_bytes
+from transforms.storage.uris import canonical_uri, has_glob
 
 
 class BeamStorage:
@@ -18,17 +19,19 @@ class BeamStorage:
 
     def find(self, source: str) -> Iterator[ListedImage]:
         """A file, everything below a folder, or the matches of a Beam glob."""
-        for pattern in (source, join(source, "**")):
-            found = FileSystems.match([pattern])[0].metadata_list
-            for metadata in found:
-                modified = metadata.last_updated_in_seconds
-                yield ListedImage(
-                    metadata.path,
-                    metadata.size_in_bytes,
-                    int(modified * 1_000_000) if modified else None,
-                )
-            if found:
-                return
+        filesystem = FileSystems.get_filesystem(source)
+        below = join(source, "**")
+        if "/" in source.partition("://")[2].rstrip("/") and filesystem.exists(source):
+            found = [filesystem.metadata(source)]
+        else:
+            found = _matches(*([source, below] if has_glob(source) else [below]))
+        for metadata in found:
+            modified = metadata.last_updated_in_seconds
+            yield ListedImage(
+                canonical_uri(metadata.path),
+                metadata.size_in_bytes,
+                int(modified * 1_000_000) if modified else None,
+            )
 
     def read(self, uri: str, max_bytes: int) -> Content:
         """The object whole."""
@@ -39,10 +42,11 @@ class BeamStorage:
             raise ImageError("not_found", f"{uri} does not exist") from error
         except PermissionError as error:
             raise ImageError("permission_denied", f"{uri}: {error}") from error
-        except (OSError, BeamIOError) as error:
-            raise ImageError("unreadable", f"{uri}: {error}") from error
+        # Each filesystem raises what its own client raises: there is no common class.
+        except Exception as error:
+            raise ImageError("unreadable", f"{uri}: {type(error).__name__}: {error}") from error
         if len(data) > max_bytes:
-            raise too_many_bytes(uri, len(data), max_bytes)
+            raise too_many_bytes(uri, None, max_bytes)
         return Content(data, None)
 
     def open(self, uri: str) -> BinaryIO:
@@ -51,19 +55,36 @@ class BeamStorage:
 
     def write(self, root: str, name: str, content: bytes) -> None:
         """Writes aside, then renames."""
-        staged, target = join(root, STAGING, uuid.uuid4().hex), join(root, name)
-        with FileSystems.create(staged, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(content)
-        FileSystems.rename([staged], [target])
+        filesystem = FileSystems.get_filesystem(root)
+        staged, target = join(root, staging_name()), join(root, name)
+        try:
+            with FileSystems.create(staged, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                file.write(content)
+            if filesystem.has_dirs():  # hdfs:// renames into an existing folder, to a free name
+                with contextlib.suppress(OSError):
+                    filesystem.mkdirs(target.rpartition("/")[0])
+                if filesystem.exists(target):
+                    filesystem.delete([target])
+            filesystem.rename([staged], [target])
+        finally:
+            with contextlib.suppress(OSError):  # it is no longer there
+                filesystem.delete([staged])
 
     def names(self, folder: str) -> list[str]:
         """Objects below `folder`."""
-        found = FileSystems.match([join(folder, "**")])[0].metadata_list
-        return sorted(metadata.path for metadata in found)
+        above = join(folder, "")
+        found = _matches(glob.escape(above) + "**")
+        return sorted(metadata.path.removeprefix(above) for metadata in found)
 
     def check_writable(self, root: str) -> None:
         """Writes an empty object and deletes it."""
-        probe = join(root, STAGING, "probe")
+        probe = join(root, staging_name())
         with FileSystems.create(probe):
             pass
         FileSystems.delete([probe])
+
+
+def _matches(*patterns: str) -> list[FileMetadata]:
+    """What patterns match, without the empty objects by which some stores show a folder."""
+    found = [each for result in FileSystems.match(list(patterns)) for each in result.metadata_list]
+    return [each for each in found if not each.path.endswith("/")]

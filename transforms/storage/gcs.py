@@ -2,28 +2,42 @@
 
 import io
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, cast
 
 import google.auth.exceptions
 import requests.adapters
-import requests.exceptions
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage import retry as storage_retry
+from google.cloud.storage.exceptions import DataCorruption
 
 from transforms.failures import ImageError
 from transforms.records import ListedImage
-from transforms.storage.base import Content
-from transforms.storage.local import too_many_bytes
+from transforms.storage.base import Content, join, staging_name, too_many_bytes
 from transforms.storage.uris import fixed_prefix, glob_regex, has_glob
 
-CONNECTIONS = 64
+CONNECTIONS: Final = 64
 _LISTING_FIELDS = "items(name,size,updated),nextPageToken"
-_RETRY: Retry = storage_retry.DEFAULT_RETRY.with_timeout(60.0)
+# Reads and writes outlast a passing fault; in front of a listing or a check a person waits.
+_RETRY: Final[Retry] = storage_retry.DEFAULT_RETRY.with_timeout(60.0)
+_SHORT_RETRY: Final[Retry] = storage_retry.DEFAULT_RETRY.with_timeout(15.0)
+_TIMEOUT_S: Final = (10, 60)  # to connect, to answer
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_FAULTS: Final = (
+    api.GoogleAPICallError,
+    api.RetryError,
+    google.auth.exceptions.GoogleAuthError,
+    DataCorruption,
+    OSError,  # what `requests` raises is one
+)
 
 
 class GoogleCloudStorage:
@@ -36,77 +50,96 @@ class GoogleCloudStorage:
     def find(self, source: str) -> Iterator[ListedImage]:
         """An object, everything below a prefix, or the matches of a glob."""
         bucket, name = _split(source)
-        exact = self._bucket(bucket).get_blob(name) if name and not name.endswith("/") else None
-        if exact is not None:
-            yield _listed(bucket, exact)
-            return
-        regex = glob_regex(name) if has_glob(name) else None
-        prefix = fixed_prefix(name) if regex else (name and name.rstrip("/") + "/")
-        found = self._client.list_blobs(bucket, prefix=prefix, fields=_LISTING_FIELDS)
-        for blob in found:
-            if (regex is None or regex.match(blob.name)) and not _is_folder_marker(blob):
-                yield _listed(bucket, blob)
+        with self._os_errors(source):
+            exact = None
+            if name and not name.endswith("/"):
+                exact = self._bucket(bucket).get_blob(name, retry=_SHORT_RETRY)
+            if exact is not None:
+                yield _listed(bucket, exact)
+                return
+            regex = glob_regex(name.rstrip("/")) if has_glob(name) else None
+            prefix = fixed_prefix(name) if regex else _folder(name)
+            for blob in self._list(bucket, prefix):
+                if (regex is None or regex.match(blob.name)) and not _is_folder_marker(blob):
+                    yield _listed(bucket, blob)
 
     def read(self, uri: str, max_bytes: int) -> Content:
         """The object in one GET, its checksum verified; passing faults are tried again."""
-        bucket, name = _split(uri)
         sink = _BoundedBuffer(uri, max_bytes)
         try:
-            blob = self._bucket(bucket).blob(name)
-            blob.download_to_file(sink, retry=_RETRY, timeout=(10, 60))
+            self._blob(uri).download_to_file(sink, retry=_RETRY, timeout=_TIMEOUT_S)
         except api.NotFound as error:
             raise ImageError("not_found", f"{uri} does not exist") from error
         except (api.Forbidden, api.Unauthorized) as error:
-            message = f"{uri}: the credentials in use may not read it ({error.code})"
-            raise ImageError("permission_denied", message) from error
-        except (
-            api.GoogleAPICallError,
-            api.RetryError,
-            google.auth.exceptions.GoogleAuthError,
-            requests.exceptions.RequestException,
-            OSError,
-        ) as error:
-            raise ImageError("unreadable", f"{uri}: {type(error).__name__}: {error}") from error
+            raise ImageError("permission_denied", self._reason(uri, error)) from error
+        except _FAULTS as error:
+            raise ImageError("unreadable", self._reason(uri, error)) from error
+        except ValueError as error:
+            message = f"{uri} cannot be the name of an object: {error}"
+            raise ImageError("not_found", message) from error
         return Content(sink.getvalue(), None)
 
     def open(self, uri: str) -> BinaryIO:
-        """The object as a seekable stream."""
-        bucket, name = _split(uri)
-        blob = self._bucket(bucket).blob(name)
-        try:
-            if not blob.exists():
-                raise FileNotFoundError(f"{uri} does not exist")
-        except api.GoogleAPICallError as error:
-            raise OSError(f"{uri}: {error}") from error
-        return cast(BinaryIO, blob.open("rb"))
+        """The object in one GET, its checksum verified, as an unnamed temporary file."""
+        with ExitStack() as on_failure, self._os_errors(uri):
+            file = on_failure.enter_context(tempfile.TemporaryFile())
+            self._blob(uri).download_to_file(file, retry=_RETRY, timeout=_TIMEOUT_S)
+            file.seek(0)
+            on_failure.pop_all()
+        return cast(BinaryIO, file)
 
     def write(self, root: str, name: str, content: bytes) -> None:
         """One upload, which Cloud Storage puts in place whole."""
-        bucket, prefix = _split(root)
-        blob = self._bucket(bucket).blob(f"{prefix.rstrip('/')}/{name}".lstrip("/"))
-        try:
-            blob.upload_from_string(content, content_type="application/octet-stream", retry=_RETRY)
-        except (api.GoogleAPICallError, api.RetryError) as error:
-            raise OSError(f"{root}/{name}: {error}") from error
+        with self._os_errors(join(root, name)):
+            self._blob(root, name).upload_from_string(
+                content, "application/octet-stream", retry=_RETRY, timeout=_TIMEOUT_S
+            )
 
     def names(self, folder: str) -> list[str]:
         """Objects below `folder`."""
-        bucket, prefix = _split(folder)
-        found = self._client.list_blobs(bucket, prefix=prefix.rstrip("/") + "/")
-        return [f"gs://{bucket}/{blob.name}" for blob in found]
+        bucket, name = _split(folder)
+        prefix = _folder(name)
+        with self._os_errors(folder):
+            found = [blob.name.removeprefix(prefix) for blob in self._list(bucket, prefix)]
+        return sorted(filter(None, found))
 
     def check_writable(self, root: str) -> None:
         """Uploads an empty object and deletes it."""
+        with self._os_errors(root):
+            blob = self._blob(root, staging_name())
+            blob.upload_from_string(b"", retry=_SHORT_RETRY)
+            blob.delete(retry=_SHORT_RETRY)
+
+    def _list(self, bucket: str, prefix: str) -> Iterator[Any]:
+        return self._client.list_blobs(
+            bucket, prefix=prefix, fields=_LISTING_FIELDS, retry=_SHORT_RETRY
+        )
+
+    def _blob(self, root: str, name: str = "") -> Any:
         bucket, prefix = _split(root)
-        blob = self._bucket(bucket).blob(f"{prefix.rstrip('/')}/.staging/probe".lstrip("/"))
-        try:
-            blob.upload_from_string(b"")
-            blob.delete()
-        except (api.GoogleAPICallError, google.auth.exceptions.GoogleAuthError) as error:
-            raise OSError(f"{root}: {error}") from error
+        return self._bucket(bucket).blob(_folder(prefix) + name if name else prefix)
 
     def _bucket(self, name: str) -> Any:
         return self._client.bucket(name)
+
+    @contextmanager
+    def _os_errors(self, uri: str) -> Iterator[None]:
+        try:
+            yield
+        except api.NotFound as error:
+            raise FileNotFoundError(f"{uri} does not exist, or its bucket does not") from error
+        except (*_FAULTS, ValueError) as error:
+            raise OSError(self._reason(uri, error)) from error
+
+    def _reason(self, uri: str, error: Exception) -> str:
+        if not isinstance(error, (api.Forbidden, api.Unauthorized)):
+            return f"{uri}: {type(error).__name__}: {error}"
+        if isinstance(self._client._credentials, AnonymousCredentials):
+            return (
+                f"{uri} is not public and no credentials were found: "
+                "run `gcloud auth application-default login`"
+            )
+        return f"{uri}: the credentials in use have no access to it: {error.message}"
 
     @property
     def _client(self) -> Any:
@@ -115,6 +148,9 @@ class GoogleCloudStorage:
 
     @cached_property
     def _pooled_client(self) -> Any:
+        # Where no metadata server answers, each try takes 3 s; machines of Google's are known
+        # by their BIOS too.
+        os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
         try:
             client: Any = storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "none"))
         except google.auth.exceptions.DefaultCredentialsError:
@@ -134,17 +170,22 @@ class _BoundedBuffer(io.BytesIO):
 
     def write(self, data: Any) -> int:
         if self.tell() + len(data) > self._limit:
-            raise too_many_bytes(self._uri, self.tell() + len(data), self._limit)
+            raise too_many_bytes(self._uri, None, self._limit)
         return super().write(data)
 
 
 def _split(uri: str) -> tuple[str, str]:
-    bucket, _, name = uri.removeprefix("gs://").partition("/")
+    bucket, _, name = uri.partition("://")[2].partition("/")
     return bucket, name
 
 
+def _folder(name: str) -> str:
+    """The prefix of all names below a folder; empty for the whole bucket."""
+    return name.rstrip("/") + "/" if name.rstrip("/") else ""
+
+
 def _listed(bucket: str, blob: Any) -> ListedImage:
-    updated = int(blob.updated.timestamp() * 1_000_000) if blob.updated else None
+    updated = (blob.updated - _EPOCH) // timedelta(microseconds=1) if blob.updated else None
     return ListedImage(f"gs://{bucket}/{blob.name}", blob.size, updated)
 
 

@@ -4,40 +4,37 @@ import contextlib
 import errno
 import os
 import stat
-import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from transforms.failures import Failure, ImageError
+from transforms.failures import ImageError
 from transforms.records import ListedImage
-from transforms.storage.base import Content
-from transforms.storage.uris import (
-    fixed_prefix,
-    glob_regex,
-    has_glob,
-    local_path,
-    local_uri,
-)
+from transforms.storage.base import Content, staging_name, too_many_bytes
+from transforms.storage.uris import absolute_path, glob_regex, has_glob, local_path, local_uri
 
-STAGING = ".staging"
-
-_KINDS = {
+_KINDS: Final = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
-_REASONS = {
+_REASONS: Final = {
     errno.ENOENT: "not_found",
     errno.ENOTDIR: "not_found",
+    errno.ELOOP: "not_found",
+    errno.ENAMETOOLONG: "not_found",
     errno.EACCES: "permission_denied",
     errno.EPERM: "permission_denied",
     errno.EISDIR: "not_a_file",
-    errno.ENXIO: "not_a_file",
-    errno.ENAMETOOLONG: "not_found",
+    errno.ENXIO: "not_a_file",  # a socket
 }
+# What can hide images below the path that it happened to.
+_HIDING = ("permission_denied", "unreadable")
+# The years 1 to 9999: some filesystems hold other times, few readers of the result take them.
+_SECONDS = range(-62_135_596_800, 253_402_300_800)
 
 
 class LocalStorage:
@@ -46,38 +43,43 @@ class LocalStorage:
     def find(self, source: str) -> Iterator[ListedImage]:
         """A file, everything below a folder, or the matches of a glob; links are followed."""
         path = local_path(source)
-        if os.path.lexists(path):
-            yield from _listed(path, [])
+        if path and _is_there(path):
+            yield from _listed(absolute_path(path))
         elif has_glob(path):
-            yield from _matching(os.path.abspath(path))
+            yield from _matching(path)
 
     def read(self, uri: str, max_bytes: int) -> Content:
         """A regular file whole; never waits for a pipe or a device."""
         path = local_path(uri)
         try:
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as file:
+            with open(path, "rb", opener=_open_without_waiting) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise ImageError("not_a_file", f"{uri} is {_kind(status)}, not a file")
                 if status.st_size > max_bytes:
                     raise too_many_bytes(uri, status.st_size, max_bytes)
-                data = file.read(max_bytes + 1)
+                data = file.read(status.st_size + 1)
+                if len(data) > status.st_size:  # it is growing
+                    data += file.read(max_bytes + 1 - len(data))
         except (OSError, ValueError) as error:
             raise _image_error(path, error) from error
         if len(data) > max_bytes:
-            raise too_many_bytes(uri, len(data), max_bytes)
-        return Content(data, status.st_mtime_ns // 1000)
+            raise too_many_bytes(uri, None, max_bytes)
+        return Content(data, _last_modified(status))
 
     def open(self, uri: str) -> BinaryIO:
-        """The file, opened."""
-        return Path(local_path(uri)).open("rb")
+        """The file, opened; a pipe could be read but once and is refused."""
+        path = local_path(uri)
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is {_kind(status)}, not a file")
+        return open(path, "rb")
 
     def write(self, root: str, name: str, content: bytes) -> None:
-        """Writes aside, below `root`/.staging, then renames: readers never see half a file."""
+        """Writes aside, then renames: readers never see half a file."""
         folder = Path(local_path(root))
-        target, staged = folder / name, folder / STAGING / uuid.uuid4().hex
+        target, staged = folder / name, folder / staging_name()
         target.parent.mkdir(parents=True, exist_ok=True)
-        staged.parent.mkdir(parents=True, exist_ok=True)
         try:
             with staged.open("xb") as file:
                 file.write(content)
@@ -86,98 +88,126 @@ class LocalStorage:
             staged.replace(target)
         finally:
             staged.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # another writer is at work there
-                staged.parent.rmdir()
 
     def names(self, folder: str) -> list[str]:
         """Files below `folder`."""
-        return sorted(str(p) for p in Path(local_path(folder)).rglob("*") if p.is_file())
+        root = Path(local_path(folder))
+        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
 
     def check_writable(self, root: str) -> None:
         """Makes the folder and a file in it, and takes back what was not there before."""
         folder = Path(local_path(root))
         made = [p for p in (folder, *folder.parents) if not p.exists()]
-        probe = folder / STAGING / f"probe-{uuid.uuid4().hex}"
+        probe = folder / staging_name()
         try:
-            probe.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")
         finally:
-            probe.unlink(missing_ok=True)
-            for empty in (probe.parent, *made):
+            with contextlib.suppress(OSError):
+                probe.unlink()
+            for folder in made:
                 with contextlib.suppress(OSError):
-                    empty.rmdir()
+                    folder.rmdir()
 
 
-def too_many_bytes(uri: str, size: int, limit: int) -> ImageError:
-    """The error of an object above the limit on bytes."""
-    return ImageError(
-        "too_many_bytes",
-        f"{uri} has {size:,} bytes, more than the limit of {limit:,}; raise --max-bytes to take it",
-    )
+def _listed(top: str) -> Iterator[ListedImage]:
+    """All files at or below an absolute path, depth first, each folder in order of names.
 
-
-def _listed(path: str, above: list[tuple[int, int]]) -> Iterator[ListedImage]:
-    try:
-        status = os.stat(path)
-        if not stat.S_ISDIR(status.st_mode):
-            yield _listed_file(path, status)
-            return
+    The levels are kept here and not on Python's stack, since folders may nest thousands deep.
+    """
+    levels: list[tuple[tuple[int, int] | None, Iterator[str]]] = [(None, iter([top]))]
+    while levels:
+        path = next(levels[-1][1], None)
+        if path is None:
+            levels.pop()
+            continue
+        try:
+            status = os.stat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                yield _listed_file(path, status)
+                continue
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            yield ListedImage(local_uri(path), failure=_image_error(path, error).at("list"))
+            continue
         identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            message = f"{local_uri(path)} links back to a folder above it"
-            yield _failed(path, Failure("not_a_file", "list", message))
-            return
-        with os.scandir(path) as entries:
-            names = sorted(entry.name for entry in entries)
-    except OSError as error:
-        yield _failed(path, _image_error(path, error).at("list"))
-        return
-    for name in names:
-        yield from _listed(os.path.join(path, name), [*above, identity])
+        if any(identity == above for above, _ in levels):
+            yield _not_a_file(path, "links back to a folder above it")
+        else:
+            levels.append((identity, map(partial(os.path.join, path), names)))
 
 
 def _listed_file(path: str, status: os.stat_result) -> ListedImage:
     if stat.S_ISREG(status.st_mode):
-        return ListedImage(local_uri(path), status.st_size, status.st_mtime_ns // 1000)
-    message = f"{local_uri(path)} is {_kind(status)}, not a file"
-    return _failed(path, Failure("not_a_file", "list", message))
+        return ListedImage(local_uri(path), status.st_size, _last_modified(status))
+    return _not_a_file(path, f"is {_kind(status)}, not a file")
+
+
+def _not_a_file(path: str, why: str) -> ListedImage:
+    uri = local_uri(path)
+    return ListedImage(uri, failure=ImageError("not_a_file", f"{uri} {why}").at("list"))
 
 
 def _matching(pattern: str) -> Iterator[ListedImage]:
-    if "**" not in pattern:
-        for path in _expanded("/", pattern.split("/")[1:]):
-            yield from _listed(path, [])
-        return
-    regex = glob_regex(pattern)
-    folder = os.path.dirname(fixed_prefix(pattern))
-    if not os.path.isdir(folder):
-        return
-    for image in _listed(folder, []):
-        if image.failure or regex.match(local_path(image.uri)):
-            yield image
+    """What a glob stands for; a name that equals a part of it counts as a match of that part."""
+    start = "/" if os.path.isabs(pattern) else os.getcwd()
+    parts = os.path.normpath(pattern).strip("/").split("/")
+    deep = next((i for i, part in enumerate(parts) if "**" in part), len(parts))
+    for path in _expanded(start, parts[:deep]):
+        if deep == len(parts):
+            yield from _listed(absolute_path(path))
+        else:
+            yield from _below(absolute_path(path), "/".join(parts[deep:]))
 
 
 def _expanded(folder: str, parts: list[str]) -> Iterator[str]:
-    """Existing paths that the glob of these path components stands for, in order."""
+    """Existing paths that these path components, without `**`, stand for, in order."""
     if not parts:
         yield folder
         return
-    if not has_glob(parts[0]):
-        path = os.path.join(folder, parts[0])
-        if os.path.lexists(path):
-            yield from _expanded(path, parts[1:])
-        return
-    regex = glob_regex(parts[0])
-    try:
-        names = sorted(filter(regex.match, os.listdir(folder)))
-    except OSError:  # a file, or not readable: nothing in it can match
-        return
+    first, *rest = parts
+    if not has_glob(first):
+        names = [first] if _is_there(os.path.join(folder, first)) else []
+    else:
+        regex = glob_regex(first)
+        try:
+            names = [n for n in sorted(os.listdir(folder)) if n == first or regex.match(n)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError:  # what it holds is not known: it is listed itself, as a failure
+            yield folder
+            return
     for name in names:
-        yield from _expanded(os.path.join(folder, name), parts[1:])
+        yield from _expanded(os.path.join(folder, name), rest)
 
 
-def _failed(path: str, failure: Failure) -> ListedImage:
-    return ListedImage(local_uri(path), failure=failure)
+def _below(folder: str, pattern: str) -> Iterator[ListedImage]:
+    """What lies below `folder` and matches from there, or may hide something that does."""
+    regex, above = glob_regex(pattern), folder.rstrip("/") + "/"
+    for image in _listed(folder):
+        path = local_path(image.uri)
+        matches = path.startswith(above) and regex.match(path.removeprefix(above))
+        if matches or (image.failure and image.failure.error in _HIDING):
+            yield image
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except PermissionError:  # it may be: listing it says why that is not known
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _last_modified(status: os.stat_result) -> int | None:
+    nanoseconds = status.st_mtime_ns
+    return nanoseconds // 1000 if nanoseconds // 1_000_000_000 in _SECONDS else None
 
 
 def _kind(status: os.stat_result) -> str:
@@ -187,8 +217,8 @@ def _kind(status: os.stat_result) -> str:
 def _image_error(path: str, error: OSError | ValueError) -> ImageError:
     if isinstance(error, ValueError):  # a NUL byte in the name
         return ImageError("not_found", f"{path!r} cannot be the name of a file")
-    name = local_uri(path)
-    reason = _REASONS.get(error.errno or 0, "unreadable")
-    if reason == "not_found" and os.path.islink(path):
-        return ImageError(reason, f"{name} links to {os.readlink(path)!r}, which does not exist")
-    return ImageError(reason, f"{name}: {error.strerror or error}")
+    reason, why = _REASONS.get(error.errno or 0, "unreadable"), error.strerror or str(error)
+    if error.errno == errno.ENOENT:
+        with contextlib.suppress(OSError):
+            why = f"it links to {os.readlink(path)!r}, which does not exist"
+    return ImageError(reason, f"{local_uri(path)}: {why}")
