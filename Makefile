@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-slow readme lock clean
+.PHONY: help demo test test-slow bench readme lock clean
 
 help:
 	@echo "make demo       install into .venv and classify the photographs of tests/data/photos"
 	@echo "make test       install, format, lint, type-check and test"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make bench      compare with the nearest peers (BENCH='--images DIR --rounds 5')"
 	@echo "make readme     renew the table of options in the README"
 	@echo "make lock       renew constraints.txt"
 
@@ -39,12 +40,16 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+bench: $(VENV)/.installed
+	@$(PIP) install --constraint constraints.txt --editable '.[bench]'
+	@$(BIN)/python -m tests.benchmark $(BENCH)
+
 readme: $(VENV)/.installed
 	@$(BIN)/python -m pipeline.readme
 
 lock: $(VENV)/.installed
 	@$(PIP) install 'uv>=0.9'
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra bench --no-header \
 		--no-emit-index-url --no-emit-find-links --upgrade --output-file constraints.txt pyproject.toml
 
 clean:

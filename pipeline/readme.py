@@ -1,4 +1,4 @@
-"""`python -m pipeline.readme`: writes the table of options into the README, from the help itself."""
+"""`python -m pipeline.readme`: writes the table of options into the README, from the help."""
 
 import re
 from pathlib import Path

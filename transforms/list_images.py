@@ -77,23 +77,22 @@ class ListImages(beam.PTransform):
 
 
 def _text_lines(file: BinaryIO, source: Source) -> Iterator[str]:
-    """Lines without their ends; bytes that are not UTF-8 become surrogates, as in file names."""
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n")
-    for number, line in enumerate(text):
-        if number == 0 and line.startswith(_UTF16_MARKS):
-            raise ValueError(f"manifest {source.location!r} is UTF-16: save it as UTF-8")
-        yield line.rstrip("\r\n")
+    with _text(file, newline="\n") as lines:
+        for number, line in enumerate(lines):
+            if number == 0 and line.startswith(_UTF16_MARKS):
+                raise ValueError(f"manifest {source.location!r} is UTF-16: save it as UTF-8")
+            yield line.rstrip("\r\n")
 
 
 def _csv_column(file: BinaryIO, source: Source) -> Iterator[str]:
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-    rows = csv.DictReader(text, strict=True)
-    try:
-        _check_column(source, rows.fieldnames or ())
-        for row in rows:
-            yield row[source.column] or ""
-    except csv.Error as error:
-        raise csv.Error(f"line {rows.line_num}: {error}") from error
+    with _text(file, newline="") as lines:
+        rows = csv.DictReader(lines, strict=True)
+        try:
+            _check_column(source, rows.fieldnames or ())
+            for row in rows:
+                yield row[source.column] or ""
+        except csv.Error as error:
+            raise csv.Error(f"line {rows.reader.line_num}: {error}") from error
 
 
 def _parquet_column(file: BinaryIO, source: Source) -> Iterator[str]:
@@ -107,6 +106,11 @@ def _parquet_column(file: BinaryIO, source: Source) -> Iterator[str]:
             raise pa.ArrowTypeError(f"column {source.column!r} holds {column.type}, not text")
         for value in column.cast(pa.large_binary()).to_pylist():
             yield (value or b"").decode("utf-8", "surrogateescape")
+
+
+def _text(file: BinaryIO, newline: str) -> io.TextIOWrapper:
+    """The text of a file; bytes that are not UTF-8 become surrogates, as in names of files."""
+    return io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def _check_column(source: Source, columns: Sequence[str]) -> None:

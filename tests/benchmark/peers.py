@@ -53,12 +53,8 @@ def stock_run_inference(images: str, weights: str, output: str) -> None:
         weights,
         ModelType.SAVED_WEIGHTS,
         create_model_fn=create_model,
-        min_batch_size=BATCH_SIZE,
-        max_batch_size=BATCH_SIZE,
     )
-    schema = pa.schema(
-        [("uri", pa.string()), ("class_index", pa.int32()), ("score", pa.float32())]
-    )
+    schema = pa.schema([("uri", pa.string()), ("class_index", pa.int32()), ("score", pa.float32())])
     with beam.Pipeline(runner=FnApiRunner()) as p:
         _ = (
             p

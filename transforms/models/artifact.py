@@ -20,10 +20,11 @@ from transforms.models.errors import ModelError
 from transforms.models.labels import Label
 from transforms.models.weights import cache_folder, sha256_of
 
-# The builder's exit code for a ModelError, whose message is then on its standard output.
+# The builder's exit code for a ModelError, and the file it leaves the message in.
 MODEL_ERROR = 3
+MODEL_ERROR_FILE = "error.txt"
 # Raised whenever `build_network` makes something else of the same request.
-_BUILDER = 1
+_BUILDER = 2
 
 
 class NetworkRequest(NamedTuple):
@@ -82,7 +83,7 @@ def fingerprint(request: NetworkRequest, labels: tuple[Label, ...], resize: str)
     machine must know its own rows.
     """
     content = _content(request)
-    for key in ("engine", "tensorflow", "builder"):
+    for key in ("engine", "tensorflow"):
         content.pop(key)
     return _digest(content | {"labels": labels, "resize": resize})
 
@@ -114,7 +115,7 @@ def _build(request: NetworkRequest, folder: Path) -> None:
             env=_builder_environment(),
         )
         if builder.returncode == MODEL_ERROR:
-            raise ModelError(builder.stdout.strip())
+            raise ModelError((made / MODEL_ERROR_FILE).read_text())
         if builder.returncode != 0:
             raise RuntimeError(f"building {request.name} failed:\n{builder.stderr.strip()}")
         with contextlib.suppress(OSError):  # another process was faster

@@ -12,10 +12,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transforms.models.artifact import MODEL_ERROR, NetworkRequest
-from transforms.models.calibration import calibration_batches
+from transforms.models.artifact import MODEL_ERROR, MODEL_ERROR_FILE, NetworkRequest
+from transforms.models.calibration import calibration
 from transforms.models.errors import ModelError
 from transforms.models.own_model import load_own_model, scaling_of, wants_softmax
+from transforms.models.rounding import round_kernels
 from transforms.models.weight_files import load_weights
 from transforms.models.zoo import ARCHITECTURES, Scaling
 
@@ -37,6 +38,8 @@ def build_network(request: NetworkRequest, folder: Path) -> None:
             load_weights(model, Path(request.weights_file), request.weights_name)
         scaling, softmax = entry.scaling, False
     size, classes = int(model.input_shape[1]), int(model.output_shape[-1])
+    if request.precision == "int8":
+        round_kernels(model, (p * scaling.scale + scaling.offset for p in calibration(size)))
     whole = _from_uint8(_in_precision(model, request.precision), scaling, softmax)
     if request.engine == "litert":
         file = "network.tflite"
@@ -84,7 +87,7 @@ def _to_litert(model: Any, precision: str, size: int) -> bytes:
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if precision == "int8":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([p] for p in calibration_batches(size))
+        converter.representative_dataset = lambda: ([p] for p in calibration(size))
     return bytes(converter.convert())
 
 
@@ -95,7 +98,7 @@ def main() -> None:
     try:
         build_network(request, folder)
     except ModelError as error:
-        print(error)
+        (folder / MODEL_ERROR_FILE).write_text(str(error))
         sys.exit(MODEL_ERROR)
 
 

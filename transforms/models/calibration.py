@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 _CROPS = 8
 
 
-def calibration_batches(image_size: int) -> Iterator[NDArray[np.uint8]]:
+def calibration(image_size: int) -> Iterator[NDArray[np.uint8]]:
     """Seeded square crops of the photographs, each [1, image_size, image_size, 3] uint8."""
     from PIL import Image
 

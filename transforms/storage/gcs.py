@@ -30,7 +30,18 @@ _LISTING_FIELDS = "items(name,size,updated),nextPageToken"
 _RETRY: Final[Retry] = storage_retry.DEFAULT_RETRY.with_timeout(60.0)
 _SHORT_RETRY: Final[Retry] = storage_retry.DEFAULT_RETRY.with_timeout(15.0)
 _TIMEOUT_S: Final = (10, 60)  # to connect, to answer
+_CLIENT_SETTINGS: Final = {
+    # Where no metadata server answers, each try takes 3 s; Google's machines have other marks too.
+    "GCE_METADATA_DETECT_RETRIES": "1",
+    # Else the client asks for the bucket as well, without credentials once for each object.
+    "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_REFUSALS: Final = (
+    api.Forbidden,
+    api.Unauthorized,
+    google.auth.exceptions.InvalidOperation,  # refused without credentials
+)
 _FAULTS: Final = (
     api.GoogleAPICallError,
     api.RetryError,
@@ -70,7 +81,7 @@ class GoogleCloudStorage:
             self._blob(uri).download_to_file(sink, retry=_RETRY, timeout=_TIMEOUT_S)
         except api.NotFound as error:
             raise ImageError("not_found", f"{uri} does not exist") from error
-        except (api.Forbidden, api.Unauthorized) as error:
+        except _REFUSALS as error:
             raise ImageError("permission_denied", self._reason(uri, error)) from error
         except _FAULTS as error:
             raise ImageError("unreadable", self._reason(uri, error)) from error
@@ -120,6 +131,8 @@ class GoogleCloudStorage:
         return self._bucket(bucket).blob(_folder(prefix) + name if name else prefix)
 
     def _bucket(self, name: str) -> Any:
+        if not name:
+            raise ValueError("a bucket is missing")
         return self._client.bucket(name)
 
     @contextmanager
@@ -132,14 +145,14 @@ class GoogleCloudStorage:
             raise OSError(self._reason(uri, error)) from error
 
     def _reason(self, uri: str, error: Exception) -> str:
-        if not isinstance(error, (api.Forbidden, api.Unauthorized)):
+        if not isinstance(error, _REFUSALS):
             return f"{uri}: {type(error).__name__}: {error}"
         if isinstance(self._client._credentials, AnonymousCredentials):
             return (
                 f"{uri} is not public and no credentials were found: "
                 "run `gcloud auth application-default login`"
             )
-        return f"{uri}: the credentials in use have no access to it: {error.message}"
+        return f"{uri}: the credentials in use have no access to it: {error}"
 
     @property
     def _client(self) -> Any:
@@ -148,14 +161,15 @@ class GoogleCloudStorage:
 
     @cached_property
     def _pooled_client(self) -> Any:
-        # Where no metadata server answers, each try takes 3 s; machines of Google's are known
-        # by their BIOS too.
-        os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
+        for name, value in _CLIENT_SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             client: Any = storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "none"))
         except google.auth.exceptions.DefaultCredentialsError:
             client = storage.Client.create_anonymous_client()  # public buckets still work
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS, pool_block=True)
+        # Never pool_block: the client does not return the connection of an answer that it drops
+        # to try again, and so would wait forever after as many faults as there are connections.
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS)
         for scheme in ("https://", "http://"):
             client._http.mount(scheme, adapter)
         return client

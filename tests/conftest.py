@@ -1,0 +1,37 @@
+"""What many tests need: a pipeline in this process, and Cloud Storage without a cloud."""
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.testing.test_pipeline import TestPipeline
+
+import transforms.storage
+from tests.gcs_emulator import Emulator, Proxy
+
+
+@pytest.fixture
+def p() -> TestPipeline:
+    """A pipeline on the runner of local runs; `with p:` runs it."""
+    return TestPipeline(runner=FnApiRunner())
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    if importlib.util.find_spec("gcp_storage_emulator") is None:
+        pytest.skip("the emulator is missing: pip install gcp-storage-emulator")
+    emulator = Emulator()
+    yield emulator
+    emulator.stop()
+
+
+@pytest.fixture
+def cloud(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Cloud Storage as this process sees it; tests name buckets of their own."""
+    proxy = Proxy(emulator)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+    transforms.storage._storage.cache_clear()
+    yield proxy
+    transforms.storage._storage.cache_clear()
+    proxy.stop()

@@ -1,0 +1,137 @@
+"""Cloud Storage on this machine: an emulator in its own process, behind a proxy that can fail."""
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+START_TIMEOUT_S = 20.0
+
+
+class Reply(NamedTuple):
+    """An answer to one request; a `body` shorter than it was is an answer cut off."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Emulator:
+    """gcp-storage-emulator, its objects in memory."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        options = ["start", "--host=127.0.0.1", f"--port={self.port}", "--in-memory", "--quiet"]
+        self._process = subprocess.Popen([sys.executable, "-m", "gcp_storage_emulator", *options])
+        end = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise RuntimeError("gcp-storage-emulator did not start")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Proxy(ThreadingHTTPServer):
+    """Hands requests on to the emulator, notes them, and spoils answers when told to."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.emulator_port = emulator.port
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.requests: list[str] = []  # such as "GET /download/storage/v1/b/..."
+        self.faults: list[Callable[[Reply], Reply]] = []  # each spoils one answer, in turn
+        self.page_size: int | None = None  # of listings, which the emulator gives in one piece
+        threading.Thread(target=self.serve_forever, args=[0.05], daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up in the middle of an answer is no error here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def _forward(self) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+        reply = self._ask()
+        if self.server.page_size is not None and urlsplit(self.path).path.endswith("/o"):
+            reply = _page(reply, self.path, self.server.page_size)
+        length = len(reply.body)
+        if self.server.faults:
+            reply = self.server.faults.pop(0)(reply)
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            if name.lower() not in ("content-length", "server", "date"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _forward
+
+    def _ask(self) -> Reply:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.emulator_port)
+        try:
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            return Reply(answer.status, dict(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Nothing on standard error."""
+
+
+def _page(reply: Reply, path: str, size: int) -> Reply:
+    """One page of a listing, with the token of the next one only if `fields` asks for it."""
+    query = parse_qs(urlsplit(path).query)
+    listing = json.loads(reply.body)
+    start = int(query.get("pageToken", ["0"])[0])
+    page = {"items": listing["items"][start : start + size]}
+    if start + size < len(listing["items"]) and "nextPageToken" in query["fields"][0]:
+        page["nextPageToken"] = str(start + size)
+    return reply._replace(body=json.dumps(page).encode())
+
+
+def status(code: int) -> Callable[[Reply], Reply]:
+    """An answer of this status and without a body that says anything."""
+
+    def spoil(reply: Reply) -> Reply:
+        return Reply(code, {}, b" " * len(reply.body))
+
+    return spoil
+
+
+def flipped_byte(reply: Reply) -> Reply:
+    """The answer with one bit of its middle byte turned."""
+    body = bytearray(reply.body)
+    body[len(body) // 2] ^= 1
+    return reply._replace(body=bytes(body))
+
+
+def cut_off(reply: Reply) -> Reply:
+    """Half of the answer, then the connection ends."""
+    return reply._replace(body=reply.body[: len(reply.body) // 2])
