@@ -89,8 +89,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply.body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _forward
-
     def _ask(self) -> Reply:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         connection = http.client.HTTPConnection("127.0.0.1", self.server.emulator_port)
@@ -103,6 +101,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing on standard error."""
+
+
+for _method in ("GET", "POST", "PUT", "DELETE"):
+    setattr(_Handler, f"do_{_method}", _Handler._forward)
 
 
 def _page(reply: Reply, path: str, size: int) -> Reply:

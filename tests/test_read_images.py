@@ -13,8 +13,8 @@ from transforms.storage import canonical_uri
 MB = 1_000_000
 
 
-def slot_of(path: object, *known: int) -> Slot:
-    return Slot("00000-00000", 1, ListedImage(canonical_uri(str(path)), *known))
+def slot_of(path: object, size: int | None = None, modified: int | None = None) -> Slot:
+    return Slot("00000-00000", 1, ListedImage(canonical_uri(str(path)), size, modified))
 
 
 def failure_of(slot: Slot, max_bytes: int = MB) -> Failure:

@@ -297,7 +297,7 @@ def test_open_gives_a_verified_seekable_file_with_one_request(
 
 
 def test_opening_what_is_not_there_is_file_not_found(gcs: GoogleCloudStorage, bucket: Any) -> None:
-    with pytest.raises(FileNotFoundError, match="gone.txt does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.txt does not exist"):
         gcs.open(f"gs://{bucket.name}/gone.txt")
 
 

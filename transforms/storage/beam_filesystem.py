@@ -1,7 +1,6 @@
 """Every other filesystem Beam knows (s3://, hdfs://, ...), through Beam itself."""
 
 import contextlib
-import glob
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -11,7 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 from transforms.failures import ImageError
 from transforms.records import ListedImage
 from transforms.storage.base import Content, join, staging_name, too_many_bytes
-from transforms.storage.uris import canonical_uri, has_glob
+from transforms.storage.uris import canonical_uri, fixed_prefix, has_glob
 
 
 class BeamStorage:
@@ -20,8 +19,8 @@ class BeamStorage:
     def find(self, source: str) -> Iterator[ListedImage]:
         """A file, everything below a folder, or the matches of a Beam glob."""
         filesystem = FileSystems.get_filesystem(source)
-        below = join(source, "**")
-        if "/" in source.partition("://")[2].rstrip("/") and filesystem.exists(source):
+        name, below = source.partition("://")[2], join(source, "**")
+        if "/" in name and not name.endswith("/") and filesystem.exists(source):
             found = [filesystem.metadata(source)]
         else:
             found = _matches(*([source, below] if has_glob(source) else [below]))
@@ -73,8 +72,8 @@ class BeamStorage:
     def names(self, folder: str) -> list[str]:
         """Objects below `folder`."""
         above = join(folder, "")
-        found = _matches(glob.escape(above) + "**")
-        return sorted(metadata.path.removeprefix(above) for metadata in found)
+        paths = [metadata.path for metadata in _matches(fixed_prefix(above) + "**")]
+        return sorted(path.removeprefix(above) for path in paths if path.startswith(above))
 
     def check_writable(self, root: str) -> None:
         """Writes an empty object and deletes it."""

@@ -1,0 +1,134 @@
+"""The first directory of a TIFF file, or of EXIF, which is one: what it says and what is safe."""
+
+import struct
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from transforms.failures import ImageError
+
+# TIFF 6.0 section 2 and BigTIFF: bytes of one value of each integer type.
+_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+ORIENTATION, SAMPLE_FORMAT = 274, 339
+_STRIP_OFFSETS, _STRIP_SIZES, _TILE_OFFSETS, _TILE_SIZES = 273, 279, 324, 325
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+# Whatever has a say in the pixels. EXIF, GPS, profiles and notes have none.
+_OF_PIXELS: Final = frozenset(
+    (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, _STRIP_OFFSETS, ORIENTATION, 277, 278)
+    + (_STRIP_SIZES, 284, 292, 293, 317, 320, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS)
+    + (_TILE_SIZES, 338, SAMPLE_FORMAT, 347, *range(512, 522), 529, 530, 531, 532)
+)
+# None, CCITT, LZW, JPEG, deflate, PackBits, ThunderScan, LZMA, Zstandard.
+_COMPRESSIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
+# A strip for each row of each band of the largest image that fits; each costs Pillow 300 bytes.
+_MOST_VALUES = 1_000_000
+_UPRIGHT = 1
+
+
+class Directory(NamedTuple):
+    """Entries as stored, by tag: type, count, and the value or where it lies."""
+
+    order: str
+    is_big: bool
+    entries: Mapping[int, tuple[int, int, bytes]]
+
+
+def read_directory(content: bytes) -> Directory | None:
+    """The first directory, or None if it is not whole."""
+    order = "<" if content[:2] == b"II" else ">"
+    is_big = b"\x2b" in content[2:4]
+    try:
+        if is_big:
+            (at,) = struct.unpack_from(order + "Q", content, 8)
+            (count,) = struct.unpack_from(order + "Q", content, at)
+            at, layout = at + 8, order + "HHQ8s"
+        else:
+            (at,) = struct.unpack_from(order + "I", content, 4)
+            (count,) = struct.unpack_from(order + "H", content, at)
+            at, layout = at + 2, order + "HHI4s"
+        end = at + count * struct.calcsize(layout)
+        if end > len(content):
+            return None
+        entries = struct.iter_unpack(layout, content[at:end])
+        return Directory(order, is_big, {tag: (*rest,) for tag, *rest in entries})
+    except struct.error:
+        return None
+
+
+def numbers(content: bytes, directory: Directory, tag: int) -> tuple[int, ...] | None:
+    """The integers of one entry; empty if there is none, None if they lie beyond the end."""
+    kind, count, value = directory.entries.get(tag, (0, 0, b""))
+    letter = _INTEGERS.get(kind)
+    if letter is None:
+        return ()
+    layout = f"{directory.order}{count}{letter}"
+    size = struct.calcsize(layout)
+    if size <= len(value):
+        return struct.unpack_from(layout, value)
+    (at,) = struct.unpack(directory.order + ("Q" if directory.is_big else "I"), value)
+    return struct.unpack_from(layout, content, at) if at + size <= len(content) else None
+
+
+def orientation(exif: bytes) -> int:
+    """How a picture is stored, 1 to 8 as EXIF has it; 1, upright, where nothing can be read."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    directory = read_directory(exif)
+    turn = directory and numbers(exif, directory, ORIENTATION)
+    return turn[0] if turn else _UPRIGHT
+
+
+def pixels_only(content: bytes, max_pixels: int) -> bytes:
+    """The file with a first directory of nothing but what makes the pixels of the first page.
+
+    Every entry of a directory may claim the whole file as its value, and readers that load them
+    all need 65,535 times its size; entries of other pages and of EXIF are not even looked at.
+
+    Raises:
+        ImageError: truncated, corrupt, unsupported_format or too_many_pixels.
+    """
+    directory = read_directory(content)
+    if directory is None:
+        raise ImageError("truncated", f"TIFF of {len(content):,} bytes ends before its directory")
+    _check(content, directory, max_pixels)
+    kept = sorted((t, e) for t, e in directory.entries.items() if t in _OF_PIXELS)
+    order, is_big = directory.order, directory.is_big
+    counter, layout, pointer = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
+    padding = bytes(-len(content) % 8)
+    table = b"".join(struct.pack(order + layout, tag, *entry) for tag, entry in kept)
+    first = struct.pack(order + pointer, len(content) + len(padding))
+    head = content[:8] + first if is_big else content[:4] + first
+    table = struct.pack(order + counter, len(kept)) + table + struct.pack(order + pointer, 0)
+    return b"".join((head, memoryview(content)[len(head) :], padding, table))
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether all strips or tiles of the first page lie within the file."""
+    directory = read_directory(content)
+    if directory is None:
+        return False
+    for offsets_tag, sizes_tag in ((_STRIP_OFFSETS, _STRIP_SIZES), (_TILE_OFFSETS, _TILE_SIZES)):
+        offsets = numbers(content, directory, offsets_tag)
+        sizes = numbers(content, directory, sizes_tag)
+        if offsets is None or sizes is None:
+            return False
+        if any(at + size > len(content) for at, size in zip(offsets, sizes, strict=False)):
+            return False
+    return True
+
+
+def _check(content: bytes, directory: Directory, max_pixels: int) -> None:
+    for tag, (_, count, _) in directory.entries.items():
+        if tag in _OF_PIXELS and count > _MOST_VALUES:
+            raise ImageError("corrupt", f"TIFF: tag {tag} claims to have {count:,} values")
+    compression = _one(content, directory, COMPRESSION, default=1)
+    if compression not in _COMPRESSIONS:
+        raise ImageError("unsupported_format", f"TIFF with compression {compression}; re-save it")
+    width = _one(content, directory, _TILE_WIDTH)
+    height = _one(content, directory, _TILE_HEIGHT)
+    if width * height > max_pixels:
+        raise ImageError("too_many_pixels", f"TIFF with tiles of {width:,} x {height:,} pixels")
+
+
+def _one(content: bytes, directory: Directory, tag: int, default: int = 0) -> int:
+    found = numbers(content, directory, tag)
+    return found[0] if found else default
