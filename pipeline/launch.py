@@ -68,7 +68,8 @@ def new_run_id() -> str:
 
 
 def _run(config: Config, artifact: Artifact, run_id: str) -> float:
-    logging.getLogger().setLevel(logging.ERROR)  # Beam warns of what no user can change
+    if config.is_local:  # Beam warns of what no user can change, and logs what it then raises
+        logging.getLogger().setLevel(logging.CRITICAL)
     # `DirectRunner` would first try to download another runner: the in-process one is pinned.
     runner = FnApiRunner() if config.is_local else config.runner
     p = beam.Pipeline(runner=runner, options=PipelineOptions(list(config.beam_options)))

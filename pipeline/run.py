@@ -5,6 +5,8 @@ Exit codes: 0 done; 1 the run failed; 2 wrong usage or configuration, found befo
 """
 
 import sys
+import tempfile
+import traceback
 import warnings
 from typing import Any
 
@@ -67,9 +69,9 @@ def main(context: click.Context, /, **options: Any) -> None:
     except UsageError as error:
         click.echo(f"error: {error}", err=True)
         context.exit(_USAGE)
-    except KeyboardInterrupt:
-        click.echo(f"stopped; finished shards are kept in {config.output}", err=True)
-        context.exit(_INTERRUPTED)
+    # Whatever else comes out of a runner: one line for the screen, the rest for a bug report.
+    except (Exception, KeyboardInterrupt) as error:
+        context.exit(_report_failure(error, config))
     click.echo(summary(outcome, config))
     context.exit(_exit_code(outcome, config))
 
@@ -90,6 +92,42 @@ def summary(outcome: Outcome, config: Config) -> str:
     if account.duplicates:
         lines.insert(1, f"{account.duplicates:,} duplicates were named again and counted once")
     return "\n".join(lines)
+
+
+def _report_failure(error: BaseException, config: Config) -> int:
+    if _is_interrupt(error):
+        click.echo(f"stopped; finished shards are kept in {config.output}", err=True)
+        return _INTERRUPTED
+    click.echo(f"error: the run failed: {cause(error)}", err=True)
+    click.echo(f"  finished shards are kept in {config.output}", err=True)
+    click.echo(f"  the traceback is in {_keep_traceback(error)}", err=True)
+    return _FAILED
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is at the bottom of it; Beam wraps that as it wraps any exception."""
+    return error is not None and (
+        isinstance(error, KeyboardInterrupt) or _is_interrupt(error.__context__)
+    )
+
+
+def cause(error: BaseException) -> str:
+    """The last line of an exception that came through Beam, which repeats tracebacks in it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].split(" [while running", 1)[0]
+
+
+def _keep_traceback(error: BaseException) -> str:
+    """The path of a log with the whole traceback, or why there is none: the disk may be full."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="mobilenet-beam-", suffix=".log", delete=False
+        ) as file:
+            file.write(text)
+    except OSError as why:
+        return f"no file ({why.strerror})"
+    return file.name
 
 
 def _exit_code(outcome: Outcome, config: Config) -> int:

@@ -103,12 +103,12 @@ Command = Callable[..., Run]
 
 @pytest.fixture(scope="session")
 def run(caches: dict[str, str]) -> Command:
-    """Runs `python -m pipeline.<module> ...` as a user would, from the repository's root."""
+    """Runs `python -m MODULE ...` as a user would, from the repository's root."""
 
     def command(*options: str, module: str = "pipeline.run", cwd: Path = ROOT) -> Run:
         environment = os.environ | caches | {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            [sys.executable, "-m", module, *options],
+            [sys.executable, *(["-m", module] if module else []), *options],
             capture_output=True,
             text=True,
             env=environment,

@@ -129,6 +129,31 @@ def test_too_many_failures_are_exit_code_3_with_all_rows_written(
     assert len(rows_of(out)) == 2
 
 
+def test_a_full_disk_is_exit_code_1_with_the_cause_in_one_line(
+    run: Command, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    # A limit on the size of files stands in for a full disk: the ledger fits, a shard does not.
+    script = (
+        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+        "sys.argv = ['run', *sys.argv[1:]]; runpy.run_module('pipeline.run', run_name='__main__')"
+    )
+    run("--input", str(PHOTOS), "--output", str(tmp_path / "warm"), *tiny_model.options())
+    done = run(
+        *("-c", script, "--input", str(PHOTOS), "--output", str(out), *tiny_model.options()),
+        module="",
+    )
+    assert done.code == 1
+    assert done.err.splitlines() == [
+        "error: the run failed: OSError: [Errno 27] File too large",
+        f"  finished shards are kept in {out}",
+        "  the traceback is in no file (File too large)",
+    ]
+    assert not list(out.rglob("*.parquet"))
+    assert not (out / "runs").exists()
+
+
 def test_ctrl_c_ends_with_130_and_one_line(
     run: Command, tiny_model: TinyModel, caches: dict[str, str], tmp_path: Path
 ) -> None:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 PACKAGED_WEIGHTS = Path(__file__).parent / "data" / "efficientnet_lite0.npz"
+SCALE = "_scale"  # ends the name of the array that a kernel of int16 is multiplied by
 
 
 class Stage(NamedTuple):
@@ -79,14 +81,13 @@ def efficientnet_lite0(
 
 
 def load_packaged_weights(model: keras.Model) -> None:
-    """Fills the network with the packaged ImageNet weights, most of them stored as float16.
+    """Fills the network with the packaged ImageNet weights, whose kernels are stored in 16 bits.
 
     Raises:
         ValueError: The weights are not this network's; nothing was filled. Names the first layer
             that differs.
     """
-    with np.load(PACKAGED_WEIGHTS) as stored:
-        packaged = dict(stored)
+    packaged = _packaged_arrays()
     variables = {
         f"{layer.name}/{variable.name}": variable
         for layer in model.layers
@@ -103,7 +104,18 @@ def load_packaged_weights(model: keras.Model) -> None:
                 "efficientnet_lite0(classes=1000)"
             )
     for name, variable in variables.items():
-        variable.assign(packaged[name].astype(np.float32))
+        variable.assign(packaged[name])
+
+
+def _packaged_arrays() -> dict[str, NDArray[np.float32]]:
+    """Float32 arrays by `layer/variable`: int16 kernels times the scale of each output channel."""
+    with np.load(PACKAGED_WEIGHTS) as file:
+        stored = dict(file)
+    return {
+        name: values * stored[name + SCALE] if name + SCALE in stored else values
+        for name, values in stored.items()
+        if not name.endswith(SCALE)
+    }
 
 
 def _inverted_residual(
