@@ -1,20 +1,39 @@
 """What many tests need: a pipeline in this process, and Cloud Storage without a cloud."""
 
 import importlib.util
+import signal
 from collections.abc import Iterator
 
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.test_pipeline import TestPipeline
+from hypothesis import settings
 
 import transforms.storage
 from tests.gcs_emulator import Emulator, Proxy
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture
 def p() -> TestPipeline:
     """A pipeline on the runner of local runs; `with p:` runs it."""
     return TestPipeline(runner=FnApiRunner())
+
+
+@pytest.fixture
+def promptly() -> Iterator[None]:
+    """Fails a test that waits for ten seconds, on a pipe for example."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError("the test waited for ten seconds")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -43,12 +43,23 @@ def write_parquet(path: Path, columns: dict[str, pa.Array]) -> Path:
         (b"/a.jpg\n/b.jpg", ["/a.jpg", "/b.jpg"]),
         (b"\xef\xbb\xbf/a.jpg\r\n\r\n  \r\n/b.jpg\r\n", ["/a.jpg", "/b.jpg"]),
         (b" spaced .jpg \n", [" spaced .jpg "]),
+        (b"/a\rb.jpg\n", ["/a\rb.jpg"]),
         ("/é\u2028\x85.jpg\n".encode(), ["/é\u2028\x85.jpg"]),
         (b"/\xff.jpg\n", ["/\udcff.jpg"]),
         (b"# 1.jpg\n", ["# 1.jpg"]),
         (b"", []),
     ],
-    ids=["lines", "no last end", "windows", "spaces", "odd", "not utf-8", "hash", "empty"],
+    ids=[
+        "lines",
+        "no last end",
+        "windows",
+        "spaces",
+        "return",
+        "odd",
+        "not utf-8",
+        "hash",
+        "empty",
+    ],
 )
 def test_text_manifest_has_one_uri_a_line(tmp_path: Path, content: bytes, lines: list[str]) -> None:
     assert lines_of(write(tmp_path / "list.txt", content)) == lines
@@ -151,7 +162,7 @@ def test_missing_manifest_is_an_os_error(tmp_path: Path) -> None:
         lines_of(tmp_path / "folder.txt")
 
 
-def test_manifest_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+def test_manifest_that_is_a_pipe_is_refused_at_once(tmp_path: Path, promptly: None) -> None:
     os.mkfifo(tmp_path / "list.txt")
     with pytest.raises(OSError, match="is a named pipe, not a file"):
         lines_of(tmp_path / "list.txt")

@@ -73,9 +73,7 @@ class MemoryFileSystem(FileSystem):
             raise FileNotFoundError(path)
         return io.BytesIO(self.objects[path])
 
-    def copy(
-        self, source_file_names: Sequence[str], destination_file_names: Sequence[str]
-    ) -> None:
+    def copy(self, source_file_names: Sequence[str], destination_file_names: Sequence[str]) -> None:
         raise AssertionError("nothing is copied")
 
     def rename(

@@ -21,6 +21,7 @@ from transforms.records import ListedImage
 from transforms.storage.gcs import _RETRY, GoogleCloudStorage
 
 MB = 1_000_000
+ROOT = Path(__file__).parents[1]
 
 # Google's client drops an answer that it asks for again without closing the connection.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -352,6 +353,15 @@ def test_refused_bucket_is_an_os_error_with_the_way_out(
         list(gcs.find(f"gs://{bucket.name}"))
 
 
+def test_credentials_that_are_named_but_missing_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
+    with pytest.raises(OSError, match=r"^gs://b: DefaultCredentialsError: File .*gone\.json was"):
+        list(GoogleCloudStorage().find("gs://b"))
+
+
 def test_without_credentials_or_a_metadata_server_the_answer_comes_soon(
     cloud: Proxy, tmp_path: Path
 ) -> None:
@@ -371,7 +381,7 @@ def test_without_credentials_or_a_metadata_server_the_answer_comes_soon(
             "except OSError as error: print(error)"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT
         )
         silent.settimeout(0)
         silent.accept()[0].close()  # it was asked once

@@ -83,6 +83,5 @@ def parquet_bytes(rows: Sequence[dict[str, Any]]) -> bytes:
         sink,
         compression="zstd",
         row_group_size=_ROWS_A_GROUP,
-        use_compliant_nested_type=True,
     )
     return sink.getvalue().to_pybytes()

@@ -29,7 +29,7 @@ class BeamStorage:
             yield ListedImage(
                 canonical_uri(metadata.path),
                 metadata.size_in_bytes,
-                int(modified * 1_000_000) if modified else None,
+                round(modified * 1_000_000) if modified else None,
             )
 
     def read(self, uri: str, max_bytes: int) -> Content:

@@ -166,6 +166,8 @@ class GoogleCloudStorage:
         try:
             client: Any = storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "none"))
         except google.auth.exceptions.DefaultCredentialsError:
+            if "GOOGLE_APPLICATION_CREDENTIALS" in os.environ:  # named, but of no use
+                raise
             client = storage.Client.create_anonymous_client()  # public buckets still work
         # Never pool_block: the client does not return the connection of an answer that it drops
         # to try again, and so would wait forever after as many faults as there are connections.

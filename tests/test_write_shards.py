@@ -1,0 +1,153 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from apache_beam import Create, FlatMap, Pipeline
+from apache_beam.testing.util import assert_that, equal_to
+
+from transforms.failures import Failure
+from transforms.models.labels import Label
+from transforms.records import ClassifiedImage, ListedImage, Prediction, Slot, WrittenShard
+from transforms.tally import local_counts
+from transforms.write_shards import WriteShard, WriteShards, part_name
+
+LABELS = (Label(0, "n01440764", "tench"),)
+RUN = "r-1"
+
+
+def rows_of(shard: str, size: int, version: str = "") -> list[ClassifiedImage]:
+    """A shard's rows, the last one a failure."""
+    rows = [
+        ClassifiedImage(
+            Slot(shard, size, ListedImage(f"/{shard}/{version}{i}.jpg", 5, 7)),
+            1,
+            1,
+            "PNG",
+            (Prediction(0, 0.5),),
+            None,
+        )
+        for i in range(size)
+    ]
+    rows[-1] = rows[-1]._replace(top_k=(), failure=Failure("empty", "read", "why"))
+    return rows
+
+
+def writer(output: Path) -> WriteShard:
+    """A writer whose bundle has begun."""
+    writer = WriteShard(str(output), RUN, LABELS, "mobilenet")
+    writer.start_bundle()
+    return writer
+
+
+def files(output: Path) -> dict[str, list[str]]:
+    """URIs by file below the output folder."""
+    return {
+        str(path.relative_to(output)): pq.ParquetFile(path).read()["uri"].to_pylist()
+        for path in sorted(output.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_shard_is_written_when_its_last_row_comes(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    a, b = rows_of("a", 3), rows_of("b", 2)
+    for row in (a[2], b[0], a[0]):
+        assert list(write.process(row)) == []
+    assert files(tmp_path) == {}
+    assert list(write.process(a[1])) == [WrittenShard("a", 3)]
+    assert files(tmp_path) == {part_name("a", RUN): ["/a/2.jpg", "/a/0.jpg", "/a/1.jpg"]}
+    assert list(write.process(b[1])) == [WrittenShard("b", 2)]
+    write.finish_bundle()
+    assert list(files(tmp_path)) == [
+        "predictions/run_id=r-1/part-a.parquet",
+        "predictions/run_id=r-1/part-b.parquet",
+    ]
+
+
+def test_bundle_that_ends_with_an_incomplete_shard_raises(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    for row in rows_of("a", 3)[:2]:
+        assert list(write.process(row)) == []
+    with pytest.raises(RuntimeError, match="the bundle ended with 2 of the 3 rows of shard a"):
+        write.finish_bundle()
+    assert files(tmp_path) == {}
+
+
+def test_a_row_too_many_raises(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    rows = rows_of("a", 2)
+    for row in (*rows, rows[0]):
+        list(write.process(row))
+    with pytest.raises(RuntimeError, match="the bundle ended with 1 of the 2 rows of shard a"):
+        write.finish_bundle()
+
+
+def test_rows_of_a_broken_bundle_do_not_reach_the_next(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    rows = rows_of("a", 2)
+    list(write.process(rows[0]))
+    write.start_bundle()
+    assert [list(write.process(row)) for row in rows] == [[], [WrittenShard("a", 2)]]
+    write.finish_bundle()
+
+
+def test_shard_written_again_replaces_its_file_whole(tmp_path: Path) -> None:
+    for version in ("old", "new"):
+        write = writer(tmp_path)
+        for row in rows_of("a", 2, version):
+            list(write.process(row))
+        write.finish_bundle()
+    assert files(tmp_path) == {part_name("a", RUN): ["/a/new0.jpg", "/a/new1.jpg"]}
+
+
+def test_every_row_is_counted_by_what_became_of_it(tmp_path: Path) -> None:
+    write, before = writer(tmp_path), local_counts()
+    for row in rows_of("a", 3):
+        list(write.process(row))
+    now = local_counts()
+    assert now["predicted"] - before.get("predicted", 0) == 2
+    assert now["empty"] - before.get("empty", 0) == 1
+
+
+def test_failed_write_raises_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: Path, target: Path) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        list(writer(tmp_path).process(rows_of("a", 1)[0]))
+    assert files(tmp_path) == {}
+
+
+def test_kill_in_the_middle_of_a_write_leaves_nothing_under_predictions(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from transforms.storage import storage_for\n"
+        "Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"storage_for({str(tmp_path)!r}).write({str(tmp_path)!r}, {part_name('a', RUN)!r}, b'x')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
+    assert done.returncode == -signal.SIGKILL
+    (left,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert left.parent == tmp_path
+    assert left.name.startswith(".staging-")
+    assert os.listdir(tmp_path / "predictions" / "run_id=r-1") == []
+
+
+def test_transform_writes_every_shard(p: Pipeline, tmp_path: Path) -> None:
+    rows = [*rows_of("a", 2), *rows_of("b", 3)]
+    with p:
+        classified = p | Create([rows]) | FlatMap(list)  # in one bundle
+        written = classified | WriteShards(str(tmp_path), RUN, LABELS, "mobilenet")
+        assert_that(written, equal_to([WrittenShard("a", 2), WrittenShard("b", 3)]))
+    assert {name: len(uris) for name, uris in files(tmp_path).items()} == {
+        part_name("a", RUN): 2,
+        part_name("b", RUN): 3,
+    }
