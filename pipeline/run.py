@@ -82,7 +82,7 @@ def summary(outcome: Outcome, config: Config) -> str:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.errors.items())
     folder = config.output.rstrip("/")
     lines = [
-        f"{account.listed:,} images listed, {account.predicted:,} predicted, "
+        f"{_images(account.listed)} listed, {account.predicted:,} predicted, "
         f"{account.failed:,} failed" + (f" ({reasons})" if reasons else ""),
         f"{outcome.seconds:.1f} s, {outcome.images_per_second:,.0f} images/s with {outcome.model}",
         f"{folder}/predictions/run_id={outcome.run_id}",
@@ -90,8 +90,12 @@ def summary(outcome: Outcome, config: Config) -> str:
         f"duckdb -c \"SELECT uri, label, score, error FROM '{folder}/predictions/*/*.parquet'\"",
     ]
     if account.duplicates:
-        lines.insert(1, f"{account.duplicates:,} duplicates were named again and counted once")
+        lines.insert(1, f"{_images(account.duplicates)} named again, counted once")
     return "\n".join(lines)
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image" if count == 1 else f"{count:,} images"
 
 
 def _report_failure(error: BaseException, config: Config) -> int:

@@ -112,9 +112,7 @@ def test_half_precision_stays_close_to_float32(
 
 # The converter would like statistics of the uint8 input, whose range needs none.
 @pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
-def test_int8_stays_close_to_float32(
-    tmp_path: Path, tiny_model: TinyModel
-) -> None:
+def test_int8_stays_close_to_float32(tmp_path: Path, tiny_model: TinyModel) -> None:
     own = request("tiny", model_file=str(tiny_model.path), image_size=None)
     (tmp_path / "float32").mkdir()
     (tmp_path / "int8").mkdir()

@@ -100,7 +100,7 @@ def test_the_account_of_a_run_names_every_kind_of_input(
     for file in facts["files"]:
         assert pq.ParquetFile(out / file["path"]).metadata.num_rows == file["rows"]
     assert f"{photographs + 5} images listed, {photographs} predicted, 5 failed" in done.out
-    assert "1 duplicates" in done.out
+    assert "1 image named again, counted once" in done.out
     parts = [path for path in (out / "predictions").rglob("*") if path.is_file()]
     assert {path.suffix for path in parts} == {".parquet"}
 

@@ -39,6 +39,7 @@ def cut_bucket(grouped: tuple[int, Iterable[ListedImage]], shard_size: int) -> I
             distinct[image.uri] = image
     images = [distinct[uri] for uri in sorted(distinct)]
     duplicates = named - len(images)
+    count("listed", len(images))  # before the first image is read, so the total is known
     for index, start in enumerate(range(0, len(images), shard_size)):
         name = f"{bucket:05d}-{index:05d}"
         yield Shard(name, images[start : start + shard_size], duplicates)
@@ -48,7 +49,6 @@ def cut_bucket(grouped: tuple[int, Iterable[ListedImage]], shard_size: int) -> I
 def slots(shard: Shard) -> Iterator[Slot]:
     """A shard's images, each with its place."""
     size = len(shard.images)
-    count("listed", size)
     for image in shard.images:
         yield Slot(shard.name, size, image)
 

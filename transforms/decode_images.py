@@ -1,26 +1,27 @@
 """decode: from the bytes of an image file to the pixels a network takes."""
 
-import io
 import threading
-import warnings
 from contextlib import nullcontext
 from typing import Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import PCollection
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image
+from PIL.ImageFile import ImageFile
 
+from transforms.colour import to_rgb
 from transforms.cores import available_cores
 from transforms.failures import ImageError
-from transforms.formats import FORMATS, is_cut_short, name_format
+from transforms.formats import FORMATS, name_format
+from transforms.open_image import open_image, stored_size
 from transforms.pooled_map import PooledMap
 from transforms.records import DecodedImage, FetchedImage, Pixels
+from transforms.strip_metadata import Stripped, strip_metadata
 
 Resize = Literal["crop", "squash", "keras"]
 
 # EXIF 2.32, tag 0x0112: how to turn the stored picture upright.
-_ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,8 +39,8 @@ _one_large_image = threading.Lock()
 # 64 x 150 kB of pixels keep two cores busy through any one inference call.
 _AHEAD = 64
 
-# Odd metadata is no reason to lose a picture, and the screen belongs to the progress line.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+# In Pillow's words: a variant of the format that it cannot decode, rather than a damaged file.
+_UNSUPPORTED = ("cannot handle", "Unsupported", "unknown pixel mode", "not yet supported")
 
 
 class Preprocessing(NamedTuple):
@@ -67,18 +68,26 @@ def decode_image(content: bytes, preprocessing: Preprocessing) -> Picture:
     Raises:
         ImageError: not_an_image, unsupported_format, truncated, corrupt or too_many_pixels.
     """
+    name = name_format(content)
+    if name not in FORMATS:
+        raise _undecodable(content, name)
+    is_whole = True
     try:
-        with _open(content, preprocessing.max_pixels) as image:
-            width, height = image.size
+        stripped = strip_metadata(content, name, preprocessing.max_pixels)
+        is_whole = stripped.is_whole
+        if name == "JPEG" and not is_whole:
+            raise OSError("no end of image")  # decoders fill up with grey what is missing
+        with open_image(stripped.content, name, preprocessing.max_pixels) as image:
+            width, height = stored_size(image)
             large = width * height > _LARGE_PIXELS
             with _one_large_image if large else nullcontext():
-                pixels = _pixels(image, preprocessing)
-            return Picture(pixels, width, height, _format(image))
+                pixels = _pixels(image, stripped, preprocessing)
+            return Picture(pixels, width, height, name)
     except ImageError:
         raise
     # Pillow raises almost any exception on a hostile file; none of them may cost the batch.
     except Exception as error:
-        raise _decoding_error(content, error) from error
+        raise _decoding_error(f"{name} of {len(content):,} bytes", is_whole, error) from error
 
 
 class DecodeImages(beam.PTransform):
@@ -114,60 +123,30 @@ def _decoded(fetched: FetchedImage, preprocessing: Preprocessing) -> DecodedImag
     )
 
 
-def _open(content: bytes, max_pixels: int) -> Image.Image:
-    # Pillow refuses above twice this value, before it allocates anything.
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
-    if image.width * image.height > max_pixels:
-        raise _too_many_pixels(f"{image.width} x {image.height}", max_pixels)
-    return image
-
-
-def _pixels(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+def _pixels(image: ImageFile, stripped: Stripped, preprocessing: Preprocessing) -> Pixels:
     size = (preprocessing.image_size, preprocessing.image_size)
     if preprocessing.resize == "keras":
-        resized = image.convert("RGB").resize(size, Image.Resampling.NEAREST)
-        return np.asarray(resized)
-    image.draft(None, size)  # a JPEG is decoded at 1/2, 1/4 or 1/8 where that is still enough
-    upright = _upright(_to_rgb(image), image)
+        return np.asarray(image.convert("RGB").resize(size, Image.Resampling.NEAREST))
+    if stripped.is_scalable:
+        image.draft(None, size)  # decode at 1/2, 1/4 or 1/8 where that is still enough
+    frame = image.tile[0].extents if image.format == "GIF" else None
+    upright = _upright(_on_canvas(to_rgb(image), frame), stripped.orientation)
     box = _centred_square(upright.size) if preprocessing.resize == "crop" else None
     resized = upright.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=_REDUCING_GAP)
     return np.asarray(resized)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB of any mode Pillow opens: high bit depths rescaled, transparency over white."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
-        return _rescale_depth(image)
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        return converted or image
-    return image.convert("RGB")
-
-
-def _rescale_depth(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits to RGB: 16-bit by its full range, others by their own range."""
-    values = np.asarray(image, dtype=np.float32)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and high < 2**16):
-        low, high = 0.0, 65535.0
-    elif image.mode == "F" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    scaled = (values - low) * (255.0 / (high - low or 1.0))
-    grey = np.nan_to_num(scaled).round().clip(0, 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _upright(rgb: Image.Image, stored: Image.Image) -> Image.Image:
-    try:
-        turn = _TURNS.get(stored.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # broken EXIF is ignored, as browsers do
+def _on_canvas(rgb: Image.Image, frame: tuple[int, int, int, int] | None) -> Image.Image:
+    """A GIF's first frame may leave a part of the canvas free, and that is white."""
+    if frame in (None, (0, 0, *rgb.size)):
         return rgb
+    canvas = Image.new("RGB", rgb.size, "white")
+    canvas.paste(rgb.crop(frame), frame)
+    return canvas
+
+
+def _upright(rgb: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
     return rgb if turn is None else rgb.transpose(turn)
 
 
@@ -179,29 +158,20 @@ def _centred_square(size: tuple[int, int]) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
-def _format(image: Image.Image) -> str:
-    # A JPEG with further pictures behind the first one is still a JPEG to everyone else.
-    return "JPEG" if image.format == "MPO" else str(image.format)
-
-
-def _decoding_error(content: bytes, error: Exception) -> ImageError:
-    name = name_format(content)
-    if isinstance(error, (Image.DecompressionBombError, MemoryError)):
-        return ImageError("too_many_pixels", f"{name} refused before decoding: {error}")
+def _undecodable(content: bytes, name: str | None) -> ImageError:
     if name is None:
         start = content[:16]
         return ImageError("not_an_image", f"no image format begins with the bytes {start!r}")
-    if name not in FORMATS:
-        wanted = ", ".join(FORMATS)
-        return ImageError("unsupported_format", f"{name} is not decoded; convert it to {wanted}")
-    if "truncated" in str(error).lower() or is_cut_short(content, name):
-        return ImageError("truncated", f"{name} of {len(content):,} bytes ends too early: {error}")
-    what = "its header cannot be read" if isinstance(error, UnidentifiedImageError) else str(error)
-    return ImageError("corrupt", f"{name}: {what or type(error).__name__}")
+    wanted = ", ".join(FORMATS)
+    return ImageError("unsupported_format", f"{name} is not decoded; convert it to one of {wanted}")
 
 
-def _too_many_pixels(size: str, limit: int) -> ImageError:
-    return ImageError(
-        "too_many_pixels",
-        f"{size} pixels are more than the limit of {limit:,}; raise --max-pixels to take it",
-    )
+def _decoding_error(what: str, is_whole: bool, error: Exception) -> ImageError:
+    cause = str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return ImageError("too_many_pixels", f"{what} needs more memory to decode than there is")
+    if not is_whole or "truncated" in cause.lower():
+        return ImageError("truncated", f"{what} ends too early ({cause}); copy it again")
+    if any(phrase in cause for phrase in _UNSUPPORTED):
+        return ImageError("unsupported_format", f"{what} is of a rare kind: {cause}; re-save it")
+    return ImageError("corrupt", f"{what} is damaged: {cause}")

@@ -56,3 +56,11 @@ def printable(text: str) -> str:
     """`text` in one line of at most 500 printable characters, other characters escaped."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def too_many_pixels(what: str, limit: int) -> ImageError:
+    """The error of an image of `what` size that is refused by its header, before decoding."""
+    return ImageError(
+        "too_many_pixels",
+        f"{what} pixels is more than the limit of {limit:,}; raise --max-pixels to take it",
+    )

@@ -38,10 +38,10 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
         self._under_way: deque[Future[OutT]] = deque()
 
     def process(self, element: InT) -> Iterator[OutT]:
-        """Hands one element to the pool and on what is done, in order."""
-        self._under_way.append(self._pool.submit(self._function, element))
-        while len(self._under_way) > self._ahead:
+        """Hands on what is done, in order, until there is room, and one element to the pool."""
+        while len(self._under_way) >= self._ahead:
             yield self._under_way.popleft().result()
+        self._under_way.append(self._pool.submit(self._function, element))
 
     def finish_bundle(self) -> Iterator[Any]:
         """Hands on the rest."""

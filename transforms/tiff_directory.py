@@ -1,28 +1,42 @@
 """The first directory of a TIFF file, or of EXIF, which is one: what it says and what is safe."""
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from transforms.failures import ImageError
+from transforms.failures import ImageError, too_many_pixels
 
-# TIFF 6.0 section 2 and BigTIFF: bytes of one value of each integer type.
+# TIFF 6.0 section 2 and BigTIFF: the integer types, and bytes of a value that has more than one.
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_SIZES: Final = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLE_FORMAT = 274, 339
-_STRIP_OFFSETS, _STRIP_SIZES, _TILE_OFFSETS, _TILE_SIZES = 273, 279, 324, 325
+_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 278, 279
+_TILE_OFFSETS, _TILE_SIZES = 324, 325
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 # Whatever has a say in the pixels. EXIF, GPS, profiles and notes have none.
 _OF_PIXELS: Final = frozenset(
-    (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, _STRIP_OFFSETS, ORIENTATION, 277, 278)
-    + (_STRIP_SIZES, 284, 292, 293, 317, 320, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS)
+    (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, _STRIP_OFFSETS, ORIENTATION, 277)
+    + (
+        _ROWS_PER_STRIP,
+        _STRIP_SIZES,
+        284,
+        292,
+        293,
+        317,
+        320,
+        _TILE_WIDTH,
+        _TILE_HEIGHT,
+        _TILE_OFFSETS,
+    )
     + (_TILE_SIZES, 338, SAMPLE_FORMAT, 347, *range(512, 522), 529, 530, 531, 532)
 )
 # None, CCITT, LZW, JPEG, deflate, PackBits, ThunderScan, LZMA, Zstandard.
 _COMPRESSIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
 # A strip for each row of each band of the largest image that fits; each costs Pillow 300 bytes.
 _MOST_VALUES = 1_000_000
-_UPRIGHT = 1
+_UPRIGHT, _OLD_JPEG = 1, 6
 
 
 class Directory(NamedTuple):
@@ -51,22 +65,22 @@ def read_directory(content: bytes) -> Directory | None:
             return None
         entries = struct.iter_unpack(layout, content[at:end])
         return Directory(order, is_big, {tag: (*rest,) for tag, *rest in entries})
-    except struct.error:
+    except (struct.error, OverflowError):
         return None
 
 
-def numbers(content: bytes, directory: Directory, tag: int) -> tuple[int, ...] | None:
-    """The integers of one entry; empty if there is none, None if they lie beyond the end."""
+def numbers(content: bytes, directory: Directory, tag: int) -> tuple[int, ...]:
+    """The integers of one entry; empty if there are none, or beyond the end of the file."""
     kind, count, value = directory.entries.get(tag, (0, 0, b""))
     letter = _INTEGERS.get(kind)
-    if letter is None:
+    if letter is None or count > _MOST_VALUES:
         return ()
     layout = f"{directory.order}{count}{letter}"
-    size = struct.calcsize(layout)
-    if size <= len(value):
+    at = _value_offset(directory, tag)
+    if at is None:
         return struct.unpack_from(layout, value)
-    (at,) = struct.unpack(directory.order + ("Q" if directory.is_big else "I"), value)
-    return struct.unpack_from(layout, content, at) if at + size <= len(content) else None
+    whole = at + struct.calcsize(layout) <= len(content)
+    return struct.unpack_from(layout, content, at) if whole else ()
 
 
 def orientation(exif: bytes) -> int:
@@ -95,38 +109,62 @@ def pixels_only(content: bytes, max_pixels: int) -> bytes:
     counter, layout, pointer = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
     padding = bytes(-len(content) % 8)
     table = b"".join(struct.pack(order + layout, tag, *entry) for tag, entry in kept)
+    magic = struct.pack(order + "HHH", 43, 8, 0) if is_big else struct.pack(order + "H", 42)
     first = struct.pack(order + pointer, len(content) + len(padding))
-    head = content[:8] + first if is_big else content[:4] + first
+    head = content[:2] + magic + first
     table = struct.pack(order + counter, len(kept)) + table + struct.pack(order + pointer, 0)
     return b"".join((head, memoryview(content)[len(head) :], padding, table))
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether all strips or tiles of the first page lie within the file."""
+    """Whether the first directory, its values and all its strips or tiles lie within the file."""
     directory = read_directory(content)
     if directory is None:
         return False
+    for tag in _OF_PIXELS & directory.entries.keys():
+        kind, count, _ = directory.entries[tag]
+        at = _value_offset(directory, tag)
+        if at is not None and at + count * _SIZES.get(kind, 1) > len(content):
+            return False
     for offsets_tag, sizes_tag in ((_STRIP_OFFSETS, _STRIP_SIZES), (_TILE_OFFSETS, _TILE_SIZES)):
         offsets = numbers(content, directory, offsets_tag)
         sizes = numbers(content, directory, sizes_tag)
-        if offsets is None or sizes is None:
-            return False
         if any(at + size > len(content) for at, size in zip(offsets, sizes, strict=False)):
             return False
     return True
+
+
+def _value_offset(directory: Directory, tag: int) -> int | None:
+    """Where the value of an entry lies; None if it is small enough to stand in the entry."""
+    kind, count, value = directory.entries[tag]
+    if count * _SIZES.get(kind, 1) <= len(value):
+        return None
+    (at,) = struct.unpack(directory.order + ("Q" if directory.is_big else "I"), value)
+    return at
 
 
 def _check(content: bytes, directory: Directory, max_pixels: int) -> None:
     for tag, (_, count, _) in directory.entries.items():
         if tag in _OF_PIXELS and count > _MOST_VALUES:
             raise ImageError("corrupt", f"TIFF: tag {tag} claims to have {count:,} values")
+    if directory.is_big and directory.order == ">":
+        raise ImageError("unsupported_format", "BigTIFF with its bytes in big-endian order")
     compression = _one(content, directory, COMPRESSION, default=1)
     if compression not in _COMPRESSIONS:
         raise ImageError("unsupported_format", f"TIFF with compression {compression}; re-save it")
-    width = _one(content, directory, _TILE_WIDTH)
-    height = _one(content, directory, _TILE_HEIGHT)
-    if width * height > max_pixels:
-        raise ImageError("too_many_pixels", f"TIFF with tiles of {width:,} x {height:,} pixels")
+    width, height = _one(content, directory, WIDTH), _one(content, directory, HEIGHT)
+    tile_width = _one(content, directory, _TILE_WIDTH, default=width) or 1
+    tile_height = _one(content, directory, _TILE_HEIGHT)
+    if tile_width * tile_height > max_pixels:
+        raise too_many_pixels(f"TIFF with tiles of {tile_width} x {tile_height}", max_pixels)
+    rows = tile_height or _one(content, directory, _ROWS_PER_STRIP, default=height) or 1
+    needed = math.ceil(width / tile_width) * math.ceil(height / rows)
+    offsets = (directory.entries.get(tag) for tag in (_STRIP_OFFSETS, _TILE_OFFSETS))
+    given = max((entry[1] for entry in offsets if entry), default=0)
+    if given < needed and compression != _OLD_JPEG:  # whose pixels need no strips
+        raise ImageError(
+            "corrupt", f"TIFF with {given:,} of the {needed:,} strips or tiles it needs"
+        )
 
 
 def _one(content: bytes, directory: Directory, tag: int, default: int = 0) -> int:

@@ -35,8 +35,9 @@ _LABEL = {
 class Timing(NamedTuple):
     """One whole process."""
 
-    steady: float  # images/s from the first look at the folder to the last result
+    job: float  # images/s from the first look at the folder to the last result
     whole: float  # images/s from the start of the process to its end
+    steady: float | None  # images/s between the first file of results and the last
     first_row: float | None  # seconds until the first file of results
     megabytes: float  # largest resident set
 
@@ -84,8 +85,10 @@ def time_project(folder: Path, number: int, weights: Path, precision: str) -> Ti
         command += ["--precision", precision, "--shard-size", str(_FIRST_SHARD)]
         ended = _timed(command, out / "predictions")
         (facts,) = (out / "runs").iterdir()
-        steady = json.loads(facts.read_text())["images_per_second"]
-    return Timing(steady, number / ended.seconds, ended.first_row, ended.megabytes)
+        job = json.loads(facts.read_text())["images_per_second"]
+        times = sorted(part.stat().st_mtime for part in out.glob("predictions/*/*.parquet"))
+        steady = (number - _FIRST_SHARD) / (times[-1] - times[0])
+    return Timing(job, number / ended.seconds, steady, ended.first_row, ended.megabytes)
 
 
 def time_peer(name: str, folder: Path, number: int, weights: Path) -> Timing:
@@ -95,7 +98,7 @@ def time_peer(name: str, folder: Path, number: int, weights: Path) -> Timing:
         command += [str(folder), str(weights), str(Path(scratch) / "out")]
         ended = _timed(command, None)
     seconds = float(ended.output.split("seconds ")[-1])
-    return Timing(number / seconds, number / ended.seconds, None, ended.megabytes)
+    return Timing(number / seconds, number / ended.seconds, None, None, ended.megabytes)
 
 
 class _Ended(NamedTuple):
@@ -174,7 +177,7 @@ def summarise(
     for name, rounds in timings.items():
         first = [timing.first_row for timing in rounds if timing.first_row is not None]
         rows[name] = {
-            "steady": statistics.median(timing.steady for timing in rounds),
+            "job": statistics.median(timing.job for timing in rounds),
             "whole": statistics.median(timing.whole for timing in rounds),
             "first_row_s": statistics.median(first) if first else None,
             "megabytes": max(timing.megabytes for timing in rounds),
@@ -182,44 +185,50 @@ def summarise(
         }
         for peer in ("keras", "stock"):
             rows[name][f"times_{peer}"] = statistics.median(
-                mine.steady / other.steady
-                for mine, other in zip(rounds, timings[peer], strict=True)
+                mine.job / other.job for mine, other in zip(rounds, timings[peer], strict=True)
             )
         if name in limits:
             rows[name]["limit"] = statistics.median(limits[name])
+            steady = [timing.steady or 0.0 for timing in rounds]
+            rows[name]["steady"] = statistics.median(steady)
             rows[name]["share_of_limit"] = statistics.median(
-                timing.steady / limit for timing, limit in zip(rounds, limits[name], strict=True)
+                mine / limit for mine, limit in zip(steady, limits[name], strict=True)
             )
     return {"images": images, "cores": available_cores(), "contenders": rows}
+
+
+_HEADINGS = (
+    "",
+    "images/s",
+    "with start",
+    "x Keras",
+    "x stock",
+    "steady",
+    "of limit",
+    "1st row",
+    "MB",
+)
 
 
 def show(result: dict[str, Any]) -> None:
     """Prints the table."""
     table = Table(title=f"{result['images']:,} images, {result['cores']} cores, medians")
-    for heading in (
-        "",
-        "images/s",
-        "with start",
-        "x Keras",
-        "x stock",
-        "of limit",
-        "1st row",
-        "MB",
-    ):
-        table.add_column(heading, justify="right" if heading else "left")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for name, row in result["contenders"].items():
-        share, first = row.get("share_of_limit"), row["first_row_s"]
+        ours = "share_of_limit" in row
         table.add_row(
             _LABEL[name],
-            f"{row['steady']:.0f}",
+            f"{row['job']:.0f}",
             f"{row['whole']:.0f}",
             f"{row['times_keras']:.1f}",
             f"{row['times_stock']:.1f}",
-            f"{share:.0%}" if share else "",
-            f"{first:.1f} s" if first else "",
+            f"{row['steady']:.0f}" if ours else "",
+            f"{row['share_of_limit']:.0%}" if ours else "",
+            f"{row['first_row_s']:.1f} s" if ours else "",
             f"{row['megabytes']:.0f}",
         )
-    Console(width=100).print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

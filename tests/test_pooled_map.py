@@ -1,0 +1,136 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
+from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms.pooled_map import PooledMap
+
+
+def outputs(pool: PooledMap[int, Any], elements: range) -> Iterator[Any]:
+    """What one bundle of `elements` gives, through the calls that Beam makes."""
+    pool.setup()
+    pool.start_bundle()
+    try:
+        for element in elements:
+            yield from pool.process(element)
+        for last in pool.finish_bundle():
+            assert isinstance(last, WindowedValue)
+            yield last.value
+    finally:
+        pool.teardown()
+
+
+def sleepy(element: int) -> int:
+    """Even elements take longer than odd ones."""
+    time.sleep(0.004 * (element % 2 == 0))
+    return element * 10
+
+
+def squares(threads: int = 4, ahead: int = 8) -> PooledMap[int, int]:
+    def square(element: int) -> int:
+        return element * element
+
+    return PooledMap(square, lambda: threads, ahead)
+
+
+def test_the_order_is_kept_however_long_each_element_takes() -> None:
+    pool = PooledMap(sleepy, lambda: 4, 6)
+    assert list(outputs(pool, range(50))) == [element * 10 for element in range(50)]
+
+
+@pytest.mark.parametrize("elements", [0, 1, 7, 8, 9, 30])
+def test_the_end_of_a_bundle_hands_on_what_is_still_under_way(elements: int) -> None:
+    expected = [element * element for element in range(elements)]
+    assert list(outputs(squares(), range(elements))) == expected
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5])
+def test_at_most_ahead_elements_are_under_way_or_wait(ahead: int) -> None:
+    begun, taken, most = 0, 0, 0
+    lock = threading.Lock()
+
+    def count(element: int) -> int:
+        nonlocal begun, most
+        with lock:
+            begun += 1
+            most = max(most, begun - taken)
+        return element
+
+    for _ in outputs(PooledMap(count, lambda: 8, ahead), range(60)):
+        time.sleep(0.001)  # time enough for the pool to run as far ahead as it may
+        with lock:
+            taken += 1
+    assert most == ahead
+
+
+def test_elements_are_worked_on_at_the_same_time() -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def meet(element: int) -> int:
+        together.wait()
+        return element
+
+    assert list(outputs(PooledMap(meet, lambda: 4, 4), range(8))) == list(range(8))
+
+
+def fails_at(bad: int) -> Callable[[int], int]:
+    def fail(element: int) -> int:
+        if element == bad:
+            raise ValueError(f"element {bad} is a bug")
+        return element
+
+    return fail
+
+
+@pytest.mark.parametrize("bad", [0, 3, 19])
+def test_an_exception_comes_out_after_the_results_before_it(bad: int) -> None:
+    seen = []
+    with pytest.raises(ValueError, match=f"element {bad} is a bug"):
+        for value in outputs(PooledMap(fails_at(bad), lambda: 4, 5), range(20)):
+            seen.append(value)
+    assert seen == list(range(bad))
+
+
+def test_a_bundle_after_a_failed_one_has_nothing_of_it() -> None:
+    pool = PooledMap(fails_at(2), lambda: 2, 10)
+    pool.setup()
+    pool.start_bundle()
+    for element in range(4):
+        assert list(pool.process(element)) == []
+    with pytest.raises(ValueError, match="is a bug"):
+        list(pool.finish_bundle())
+    pool.start_bundle()
+    assert list(pool.process(7)) == []
+    assert [last.value for last in pool.finish_bundle()] == [7]
+    pool.teardown()
+
+
+def test_a_pipeline_gives_every_result_once(p: Pipeline) -> None:
+    with p:
+        found = p | beam.Create(range(100)) | beam.ParDo(squares())
+        assert_that(found, equal_to([element * element for element in range(100)]))
+
+
+def test_results_of_the_end_of_a_bundle_can_be_grouped(p: Pipeline) -> None:
+    with p:
+        found = (
+            p
+            | beam.Create(range(5))
+            | beam.ParDo(squares(ahead=100))
+            | beam.Map(lambda square: (square % 2, square))
+            | beam.GroupByKey()
+            | beam.MapTuple(lambda key, values: (key, sorted(values)))
+        )
+        assert_that(found, equal_to([(0, [0, 4, 16]), (1, [1, 9])]))
+
+
+def test_an_exception_fails_the_pipeline(p: Pipeline) -> None:
+    pool = PooledMap(fails_at(3), lambda: 2, 10)
+    with pytest.raises(Exception, match="element 3 is a bug"), p:
+        p | beam.Create(range(5)) | beam.ParDo(pool)

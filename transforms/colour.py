@@ -1,0 +1,99 @@
+"""From every colour space and depth that Pillow opens to RGB of 8 bits."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import TiffImageFile
+
+from transforms.tiff_directory import BITS, PHOTOMETRIC, SAMPLE_FORMAT
+
+_DEEP: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+_MIN_IS_WHITE, _UNSIGNED = 0, (1, (1,))
+# Values of grey are worked on a few rows at a time: as float64 they need eight times the memory.
+_BAND_PIXELS: Final = 4_000_000
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB: high bit depths rescaled, transparency over white, CMYK, LAB and palettes converted."""
+    image.load()
+    if image.mode in _DEEP:
+        return _rescale_depth(image)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        return _over_white(image if image.mode in ("RGBA", "LA") else image.convert("RGBA"))
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None  # it is None only with inPlace
+        return converted
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):
+        return image.convert("RGB")  # a fourth byte that nobody filled in is no transparency
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image)
+    return white
+
+
+def _rescale_depth(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits to RGB.
+
+    16-bit grey by its full range; integers of 32 bits and floats by the smallest of 0..1 (floats
+    only), 0..255 and 0..65535 that holds all their values, or else by their own range. NaN is
+    black.
+    """
+    black, white = _black_and_white(image)
+    scale = 255 / ((white - black) or 1)
+    transparent = image.info.get("transparency")
+    grey = Image.new("L", image.size)
+    for box in _bands(image.size):
+        values = _values(image, box)
+        scaled = np.nan_to_num(((values - black) * scale).clip(0, 255)).round()
+        if transparent is not None:
+            scaled[values == transparent] = 255
+        grey.paste(Image.fromarray(scaled.astype(np.uint8)), box)
+    return grey.convert("RGB")
+
+
+def _black_and_white(image: Image.Image) -> tuple[float, float]:
+    """The values that become 0 and 255."""
+    black, white = 0.0, 65535.0
+    if _tiff_tag(image, BITS) == (12,):
+        white = 4095.0
+    elif image.mode in ("I", "F"):
+        extremes = [_extremes(_values(image, box)) for box in _bands(image.size)]
+        black, white = min(low for low, _ in extremes), max(high for _, high in extremes)
+        usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        holding = [top for top in usual if black >= 0 and white <= top]
+        black, white = (0.0, holding[0]) if holding else (black, white)
+    return (white, black) if _tiff_tag(image, PHOTOMETRIC) == _MIN_IS_WHITE else (black, white)
+
+
+def _extremes(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Least and greatest finite value; 0 and 0 if there is none."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _values(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.float64]:
+    stored = np.asarray(image.crop(box))
+    if stored.dtype == np.int32 and _tiff_tag(image, SAMPLE_FORMAT, 1) in _UNSIGNED:
+        stored = stored.view(np.uint32)  # Pillow has no unsigned mode and lets them wrap around
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return stored.astype(np.float64)
+
+
+def _bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of whole rows that cover `size`."""
+    width, height = size
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        yield 0, top, width, min(height, top + rows)
+
+
+def _tiff_tag(image: Image.Image, tag: int, default: object = None) -> object:
+    return image.tag_v2.get(tag, default) if isinstance(image, TiffImageFile) else None
