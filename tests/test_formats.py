@@ -45,6 +45,16 @@ def test_a_format_that_is_not_decoded_is_named(name: str, format: str) -> None:
     assert format not in FORMATS
 
 
+@pytest.mark.parametrize("header", [12, 16, 40, 52, 56, 64, 108, 124])
+def test_a_bmp_is_told_by_the_size_of_its_header(header: int) -> None:
+    assert name_format(b"BM" + bytes(12) + bytes((header, 0, 0, 0))) == "BMP"
+    assert name_format(b"BM" + bytes(12) + bytes((header + 1, 0, 0, 0))) is None
+
+
+def test_the_other_kind_of_jpeg_is_named() -> None:
+    assert name_format(b"\xff\xd8\xff\xf7\0\x0b") == "JPEG-LS"
+
+
 @pytest.mark.parametrize(
     "content",
     [

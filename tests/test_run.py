@@ -154,6 +154,20 @@ def test_a_full_disk_is_exit_code_1_with_the_cause_in_one_line(
     assert not (out / "runs").exists()
 
 
+def test_a_second_run_on_a_cpu_never_imports_tensorflow(
+    run: Command, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    script = (
+        "import runpy, sys; sys.argv = ['run', *sys.argv[1:]]\n"
+        "try:\n    runpy.run_module('pipeline.run', run_name='__main__')\n"
+        "finally:\n    print({'tensorflow', 'keras', 'PIL'} & set(sys.modules), file=sys.stderr)\n"
+    )
+    options = ["--input", str(PHOTOS), *tiny_model.options(), "--output"]
+    run(*options, str(tmp_path / "first"))
+    done = run("-c", script, *options, str(tmp_path / "second"), module="")
+    assert (done.code, done.err) == (0, "{'PIL'}\n")
+
+
 def test_ctrl_c_ends_with_130_and_one_line(
     run: Command, tiny_model: TinyModel, caches: dict[str, str], tmp_path: Path
 ) -> None:

@@ -72,6 +72,10 @@ def test_orientation_is_found_in_every_container(name: str) -> None:
     assert strip(content_of(name)).orientation == 6
 
 
+def test_orientation_behind_a_chunk_of_odd_length_of_a_webp_is_found() -> None:
+    assert strip(saved(picture(), "WEBP", icc_profile=b"odd", exif=exif(6))).orientation == 6
+
+
 def test_orientation_behind_the_pixels_of_a_png_is_found() -> None:
     plain = plain_files()["plain.png"]
     assert strip(plain[:-12] + chunk(b"eXIf", exif(8)) + plain[-12:]).orientation == 8
@@ -106,6 +110,8 @@ def test_a_jpeg_is_scaled_only_if_its_header_was_read_to_the_end() -> None:
     size = 2 + int.from_bytes(jpeg[frame + 2 : frame + 4], "big")
     assert not strip(jpeg[:frame] + b"junk" + jpeg[frame:]).is_scalable
     assert not strip(jpeg[:frame] + jpeg[frame : frame + size] + jpeg[frame:]).is_scalable
+    scan = jpeg.index(b"\xff\xda")
+    assert not strip(jpeg[:scan] + b"junk" + jpeg[scan:]).is_scalable
     assert strip(content_of("progressive.jpg")).is_scalable
 
 
@@ -117,6 +123,16 @@ def test_a_jpeg_with_scans_without_end_is_refused() -> None:
     with pytest.raises(ImageError, match=r"JPEG with 210 scans of 6,912 pixels") as caught:
         strip(content, max_pixels=70_000)
     assert caught.value.error == "too_many_pixels"
+
+
+def test_scans_behind_a_header_that_cannot_be_followed_count_as_of_the_largest_image() -> None:
+    progressive = content_of("progressive.jpg")
+    scan = progressive[progressive.rindex(b"\xff\xda") : -2]
+    hidden = progressive[:2] + b"junk" + progressive[2:-2] + b"\xff\xd9"
+    many = hidden[:-2] + scan * 20 + b"\xff\xd9"
+    assert strip_metadata(hidden, "JPEG", LIMIT).is_whole
+    with pytest.raises(ImageError, match=r"JPEG with 30 scans of 180,000,000 pixels"):
+        strip_metadata(many, "JPEG", LIMIT)
 
 
 def test_scans_of_what_follows_a_jpeg_do_not_count() -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline import launch
+from pipeline.config import Config
 from pipeline.run import main
 from tests.model_fixtures import PHOTOS, Command, TinyModel
+from transforms.models.artifact import Artifact
 
 pytestmark = pytest.mark.usefixtures("own_caches")
 
@@ -141,6 +144,25 @@ def test_results_of_an_earlier_run_are_never_overwritten(
     assert result.exit_code == 2
     assert "already holds the results of a run" in result.stderr
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_part_file_that_is_gone_at_the_end_is_exit_code_4_naming_it(
+    tmp_path: Path, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_pipeline = launch._run
+
+    def run_and_lose(config: Config, artifact: Artifact, run_id: str) -> float:
+        seconds = run_pipeline(config, artifact, run_id)
+        (part,) = (tmp_path / "out" / "predictions").rglob("*00001.parquet")
+        part.unlink()
+        return seconds
+
+    monkeypatch.setattr(launch, "_run", run_and_lose)
+    options = ["--input", str(PHOTOS), "--output", str(tmp_path / "out"), "--shard-size", "5"]
+    result = invoke([*options, *tiny_model.options()])
+    assert result.exit_code == 4
+    assert "error: the ledger does not balance:" in result.stderr
+    assert "part-00000-00001.parquet with 5 images is missing" in result.stderr
 
 
 def test_help_shows_every_option_in_groups(run: Command) -> None:
