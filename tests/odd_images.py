@@ -259,7 +259,7 @@ def _no_images() -> dict[str, bytes]:
 
 def _unsupported() -> dict[str, bytes]:
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
-    jpeg = plain_files()["plain.jpg"]
+    jpeg, plain = plain_files()["plain.jpg"], plain_files()["plain.png"]
     frame = jpeg.index(b"\xff\xc0")
     grey = {256: 8, 257: 8, 259: 1, 262: 1}
     return {
@@ -276,6 +276,7 @@ def _unsupported() -> dict[str, bytes]:
         "page.eps": saved(picture(), "EPS"),
         "old.tga": saved(picture(), "TGA"),
         "old.ppm": saved(picture(), "PPM"),
+        "crushed.png": plain[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + plain[8:],
         "twelve_bit.jpg": jpeg[: frame + 4] + b"\x0c" + jpeg[frame + 5 :],
         "five_bit.bmp": bmp((8, 8), 5, bytes(64)),
         "jpeg_inside.bmp": bmp((8, 8), 24, bytes(64), compression=4),

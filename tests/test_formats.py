@@ -38,6 +38,7 @@ def test_the_six_decoded_formats_are_told_by_their_first_bytes(name: str, format
         ("page.eps", "PostScript"),
         ("old.tga", "TGA"),
         ("old.ppm", "Netpbm"),
+        ("crushed.png", "CgBI PNG"),
     ],
 )
 def test_a_format_that_is_not_decoded_is_named(name: str, format: str) -> None:

@@ -140,10 +140,17 @@ def test_scans_of_what_follows_a_jpeg_do_not_count() -> None:
     assert strip(content, max_pixels=10_000).is_whole
 
 
+def test_a_png_with_a_wrong_length_is_damaged_and_not_cut() -> None:
+    plain = plain_files()["plain.png"]
+    wrong = plain[:33] + (1000).to_bytes(4, "big") + plain[37:]
+    assert strip(wrong).is_whole
+    assert strip(wrong).content.startswith(plain[:33])
+
+
 @pytest.mark.parametrize("name", ["plain.jpg", "plain.png", "plain.webp", "plain.bmp"])
 def test_a_cut_file_is_not_whole(name: str) -> None:
     content = plain_files()[name]
-    for length in range(12 if name == "plain.webp" else 26, len(content), 97):
+    for length in (*range(12 if name == "plain.webp" else 26, len(content), 97), len(content) - 1):
         assert not strip(content[:length]).is_whole
 
 

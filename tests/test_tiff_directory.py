@@ -93,6 +93,30 @@ def test_only_entries_that_make_pixels_are_kept() -> None:
     assert sorted(kept) == [256, 257, 258, 259, 262, 273, 277, 279]
 
 
+def test_the_new_directory_begins_where_the_format_allows_it() -> None:
+    (at,) = struct.unpack_from("<I", pixels_only(tiff(GREY, bytes(33)), LIMIT), 4)
+    assert at % 8 == 0
+
+
+def test_a_private_entry_may_have_many_values() -> None:
+    content = tiff(GREY | {40000: struct.pack("<HII", 7, 2_000_000, 8)}, bytes(32))
+    assert 40000 in directory(content).entries
+    assert pixels_only(content, LIMIT)
+
+
+def test_more_than_a_million_values_are_not_read() -> None:
+    content = tiff(GREY | {40000: (7,) * 1_000_001}, bytes(32))
+    assert numbers(content, directory(content), 40000) == ()
+
+
+def test_an_entry_whose_value_is_not_there_is_left_out() -> None:
+    beyond = struct.pack("<HII", 4, 90, 100)
+    content = tiff(GREY | {257: beyond}, bytes(32))
+    assert len(content) < 100 + 90 * 4
+    assert 257 not in directory(pixels_only(content, LIMIT)).entries
+    assert not is_whole(content)
+
+
 def test_further_pages_are_left_out() -> None:
     assert opened(content_of("pages.tif")).n_frames == 3
     assert opened(pixels_only(content_of("pages.tif"), LIMIT)).n_frames == 1

@@ -13,6 +13,7 @@ _SHORTEST_START, _LONGEST_START = 2, 18
 _SIGNATURES: Final = (
     ("JPEG-LS", 0, b"\xff\xd8\xff\xf7"),
     ("JPEG", 0, b"\xff\xd8\xff"),
+    ("CgBI PNG", 12, b"CgBI"),  # as Apple's tools crush it: no PNG to anyone else
     ("PNG", 0, b"\x89PNG\r\n\x1a\n"),
     ("GIF", 0, b"GIF87a"),
     ("GIF", 0, b"GIF89a"),

@@ -28,6 +28,7 @@ _TRNS_SIZES: Final = {0: (2,), 2: (6,), 3: range(1, 257)}
 _BMP_HEADERS = 26
 # Encoders write about ten scans; each costs a pass over all pixels however few bytes it has.
 _MOST_SCANNED = 20
+_SCAN_BYTES = 10  # at least, the marker and its parameters
 
 
 class Stripped(NamedTuple):
@@ -80,11 +81,20 @@ def _jpeg(content: bytes, max_pixels: int) -> Stripped:
     kept.append(content[at:])
     starts_scan = content[at : at + 2] == bytes((0xFF, _START_OF_SCAN))
     is_scalable = starts_scan and len(frames) == 1 and frames[0] in _DCT_FRAMES
-    stop = content.find(b"\xff\xd9", at)  # escaped within a scan: this is the end of the image
-    scans = content.count(b"\xff\xda", at, stop if stop >= 0 else None)
-    if scans * pixels > _MOST_SCANNED * max_pixels:
+    _check_scans(content, at, pixels or max_pixels, max_pixels)
+    is_whole = content.rfind(b"\xff\xd9", at) >= 0
+    return Stripped(b"".join(kept), turn or 1, is_whole, is_scalable)
+
+
+def _check_scans(content: bytes, at: int, pixels: int, max_pixels: int) -> None:
+    """Refuses a JPEG whose scans, from `at` to the end of the image, go over too many pixels."""
+    most = _MOST_SCANNED * max_pixels // pixels
+    if len(content) < most * _SCAN_BYTES or content.count(b"\xff\xda", at) <= most:
+        return
+    end = content.find(b"\xff\xd9", at)  # escaped within a scan, as is the start of one
+    scans = content.count(b"\xff\xda", at, end if end >= 0 else None)
+    if scans > most:
         raise too_many_pixels(f"JPEG with {scans:,} scans of {pixels:,}", max_pixels)
-    return Stripped(b"".join(kept), turn or 1, stop >= 0, is_scalable)
 
 
 def _png(content: bytes, _: int) -> Stripped:

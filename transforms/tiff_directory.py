@@ -7,30 +7,22 @@ from typing import Final, NamedTuple
 
 from transforms.failures import ImageError, too_many_pixels
 
-# TIFF 6.0 section 2 and BigTIFF: the integer types, and bytes of a value that has more than one.
+# TIFF 6.0 section 2 and BigTIFF: the types of integers, and of values of more than a byte.
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _SIZES: Final = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLE_FORMAT = 274, 339
 _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 278, 279
-_TILE_OFFSETS, _TILE_SIZES = 324, 325
-_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
 # Whatever has a say in the pixels. EXIF, GPS, profiles and notes have none.
 _OF_PIXELS: Final = frozenset(
-    (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, _STRIP_OFFSETS, ORIENTATION, 277)
-    + (
-        _ROWS_PER_STRIP,
-        _STRIP_SIZES,
-        284,
-        292,
-        293,
-        317,
-        320,
-        _TILE_WIDTH,
-        _TILE_HEIGHT,
-        _TILE_OFFSETS,
-    )
-    + (_TILE_SIZES, 338, SAMPLE_FORMAT, 347, *range(512, 522), 529, 530, 531, 532)
+    {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT}
+    | {_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES}
+    | {_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES}
+    # Bit order, samples, planes, fax options, predictor, palette, alpha.
+    | {266, 277, 284, 292, 293, 317, 320, 338}
+    # JPEG tables, old JPEG, YCbCr.
+    | {347, *range(512, 522), *range(529, 533)}
 )
 # None, CCITT, LZW, JPEG, deflate, PackBits, ThunderScan, LZMA, Zstandard.
 _COMPRESSIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
@@ -48,7 +40,9 @@ class Directory(NamedTuple):
 
 
 def read_directory(content: bytes) -> Directory | None:
-    """The first directory, or None if it is not whole."""
+    """The first directory, or None if it is not there or not whole."""
+    if content[:2] not in (b"II", b"MM"):
+        return None
     order = "<" if content[:2] == b"II" else ">"
     is_big = b"\x2b" in content[2:4]
     try:
@@ -79,8 +73,7 @@ def numbers(content: bytes, directory: Directory, tag: int) -> tuple[int, ...]:
     at = _value_offset(directory, tag)
     if at is None:
         return struct.unpack_from(layout, value)
-    whole = at + struct.calcsize(layout) <= len(content)
-    return struct.unpack_from(layout, content, at) if whole else ()
+    return struct.unpack_from(layout, content, at) if _is_there(content, directory, tag) else ()
 
 
 def orientation(exif: bytes) -> int:
@@ -104,7 +97,8 @@ def pixels_only(content: bytes, max_pixels: int) -> bytes:
     if directory is None:
         raise ImageError("truncated", f"TIFF of {len(content):,} bytes ends before its directory")
     _check(content, directory, max_pixels)
-    kept = sorted((t, e) for t, e in directory.entries.items() if t in _OF_PIXELS)
+    tags = sorted(_OF_PIXELS & directory.entries.keys())
+    kept = [(t, directory.entries[t]) for t in tags if _is_there(content, directory, t)]
     order, is_big = directory.order, directory.is_big
     counter, layout, pointer = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
     padding = bytes(-len(content) % 8)
@@ -121,11 +115,9 @@ def is_whole(content: bytes) -> bool:
     directory = read_directory(content)
     if directory is None:
         return False
-    for tag in _OF_PIXELS & directory.entries.keys():
-        kind, count, _ = directory.entries[tag]
-        at = _value_offset(directory, tag)
-        if at is not None and at + count * _SIZES.get(kind, 1) > len(content):
-            return False
+    tags = _OF_PIXELS & directory.entries.keys()
+    if not all(_is_there(content, directory, tag) for tag in tags):
+        return False
     for offsets_tag, sizes_tag in ((_STRIP_OFFSETS, _STRIP_SIZES), (_TILE_OFFSETS, _TILE_SIZES)):
         offsets = numbers(content, directory, offsets_tag)
         sizes = numbers(content, directory, sizes_tag)
@@ -141,6 +133,13 @@ def _value_offset(directory: Directory, tag: int) -> int | None:
         return None
     (at,) = struct.unpack(directory.order + ("Q" if directory.is_big else "I"), value)
     return at
+
+
+def _is_there(content: bytes, directory: Directory, tag: int) -> bool:
+    """Whether the value of an entry lies within the file."""
+    kind, count, _ = directory.entries[tag]
+    at = _value_offset(directory, tag)
+    return at is None or at + count * _SIZES.get(kind, 1) <= len(content)
 
 
 def _check(content: bytes, directory: Directory, max_pixels: int) -> None:
