@@ -17,7 +17,6 @@ RETRYABLE: Final[dict[str, bool]] = {
     "truncated": False,
     "corrupt": False,
     "too_many_pixels": False,
-    "inference_failed": True,
     "not_finite": False,
 }
 
