@@ -2,14 +2,14 @@
 
 import os
 
-from apache_beam.io.filesystem import BeamIOError
 from apache_beam.options.pipeline_options import StandardOptions
-from google.api_core.exceptions import GoogleAPICallError
 
 from pipeline.config import Config, UsageError
+from transforms.ledger import RUNS
 from transforms.list_images import Source, manifest_lines
 from transforms.models.errors import nearest
 from transforms.storage import is_local, join, storage_for
+from transforms.write_shards import PREDICTIONS
 
 _RUNNERS = StandardOptions.KNOWN_RUNNER_NAMES
 
@@ -56,7 +56,7 @@ def check_sources(config: Config) -> None:
             raise UsageError(f"--{source.kind} {source.location!r} does not exist") from error
         except ValueError as error:
             raise UsageError(str(error)) from error
-        except (OSError, BeamIOError, GoogleAPICallError) as error:
+        except OSError as error:
             raise UsageError(
                 f"--{source.kind} {source.location!r} cannot be read: {error}"
             ) from error
@@ -71,10 +71,10 @@ def check_output(config: Config) -> None:
     output = config.output
     storage = storage_for(output)
     try:
-        earlier = storage.names(join(output, "runs")) or storage.names(join(output, "predictions"))
+        earlier = storage.names(join(output, RUNS)) or storage.names(join(output, PREDICTIONS))
         if not earlier:
             storage.check_writable(output)
-    except (OSError, BeamIOError, ValueError, GoogleAPICallError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--output {output!r} cannot be written: {reason}") from error
     if earlier:

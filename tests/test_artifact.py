@@ -71,3 +71,4 @@ def test_the_fingerprint_is_that_of_the_content_not_of_its_place(
     expected = fingerprint(base, LABELS, "crop")
     assert fingerprint(base._replace(model_file=str(copy)), LABELS, "crop") == expected
     assert fingerprint(base._replace(engine="tensorflow"), LABELS, "crop") == expected
+    assert fingerprint(base._replace(weights_name="other/name.h5"), LABELS, "crop") == expected

@@ -1,4 +1,4 @@
-"""From listed images, duplicates included, to shards of distinct ones: the only shuffle."""
+"""From listed images, duplicates included, to shards of distinct ones: a shuffle of URIs."""
 
 import hashlib
 from collections.abc import Iterable, Iterator

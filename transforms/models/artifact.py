@@ -90,6 +90,7 @@ def fingerprint(request: NetworkRequest, labels: tuple[Label, ...], resize: str)
 
 def _content(request: NetworkRequest) -> dict[str, Any]:
     content = request._asdict()
+    del content["weights_name"]  # what the user calls the file, for messages only
     for key in ("model_file", "weights_file"):
         path = content[key]
         content[key] = sha256_of(Path(path)) if path else None

@@ -33,7 +33,8 @@ def build_network(request: NetworkRequest, folder: Path) -> None:
         softmax = wants_softmax(model, scaling)
     else:
         entry = ARCHITECTURES[request.name]
-        model = entry.build(request.alpha, request.image_size or 224, request.classes)
+        assert request.image_size is not None, "only a .keras file says its own size"
+        model = entry.build(request.alpha, request.image_size, request.classes)
         if request.weights_file and entry.packaged_weights is None:
             load_weights(model, Path(request.weights_file), request.weights_name)
         scaling, softmax = entry.scaling, False
