@@ -16,6 +16,9 @@ HELP: Final = {
     "--manifest-column": "The column of a .csv or .parquet manifest that holds the URIs.",
     "--output": "Folder for the result, local or gs://.",
     "--shard-size": "Images in one output file, the unit of commit.",
+    "--resume": "Add what OUTPUT lacks: images without a row, with a retryable error, changed "
+    "since, or last seen by another model.",
+    "--retry-all-errors": "With --resume: try every image again that has no prediction.",
     "--model": "mobilenet (v1), mobilenet_v2, mobilenet_v3_small, mobilenet_v3_large, "
     "efficientnet_lite0 (its weights come with this package: works offline), or a .keras file of "
     "your own.",
@@ -68,7 +71,7 @@ def option(group: str, flag: str, *names: str, **attributes: Any) -> Callable[[A
     field = names[0] if names else flag.removeprefix("--").replace("-", "_")
     default = _DEFAULTS[field]
     text = HELP[flag]
-    if default not in (None, "", ()):
+    if default not in (None, "", (), False):
         text += f"  [default: {default}]"
     return click.option(
         flag, *names, cls=GroupedOption, group=group, help=text, default=None, **attributes

@@ -35,6 +35,8 @@ class Config:
     engine: EngineName = "auto"
     batch_size: int = 32
     shard_size: int = 4096
+    resume: bool = False
+    retry_all_errors: bool = False
     max_failure_rate: float = 1.0
     max_bytes: int = 100_000_000
     max_pixels: int = 180_000_000

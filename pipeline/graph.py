@@ -1,5 +1,7 @@
 """The graph, on one screen."""
 
+from operator import attrgetter
+
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
@@ -7,11 +9,12 @@ from pipeline.config import Config
 from transforms.classify_images import ClassifyImages
 from transforms.cut_shards import CutShards, slots
 from transforms.decode_images import DecodeImages, Preprocessing
-from transforms.ledger import WriteLedger
+from transforms.earlier_rows import ReadEarlierRows
+from transforms.ledger import LedgerLine, WriteLedger
 from transforms.list_images import ListImages, Source
 from transforms.models.artifact import Artifact
 from transforms.read_images import ReadImages
-from transforms.records import Slot, WrittenShard
+from transforms.records import Shard, Slot, WrittenShard
 from transforms.write_shards import WriteShards
 
 
@@ -20,15 +23,21 @@ def build(
 ) -> PCollection[WrittenShard]:
     """List, read, decode, classify, write; from `Read` to `Write` is one fused stage."""
     preprocessing = Preprocessing(artifact.image_size, config.resize, config.max_pixels)
-    shards = (
+    listed = (
         p
         | "Sources" >> beam.Create(config.sources()).with_output_types(Source)
         | "List" >> ListImages(config.output)
-        | "CutShards" >> CutShards(config.shard_size)
     )
-    _ = shards | "WriteLedger" >> WriteLedger(config.output, run_id)
+    earlier = p | "Earlier" >> ReadEarlierRows(config.output, run_id, artifact.model, config.resume)
+    buckets = (listed, earlier) | "Cut" >> CutShards(config.shard_size, config.retry_all_errors)
+    _ = (
+        buckets
+        | "Lines" >> beam.FlatMap(attrgetter("lines")).with_output_types(LedgerLine)
+        | "WriteLedger" >> WriteLedger(config.output, run_id)
+    )
     return (
-        shards
+        buckets
+        | "Shards" >> beam.FlatMap(attrgetter("shards")).with_output_types(Shard)
         | "Spread" >> beam.Reshuffle()
         | "Slots" >> beam.FlatMap(slots).with_output_types(Slot)
         | "Read" >> ReadImages(config.max_bytes)

@@ -1,7 +1,6 @@
 """Runs the pipeline and accounts for it."""
 
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from pipeline.config import Config, UsageError
 from pipeline.graph import build
 from pipeline.preflight import check_config, check_output, check_sources
 from pipeline.progress import shown_progress
+from pipeline.run_ids import new_run_id
 from transforms.models.artifact import Artifact
 from transforms.models.errors import ModelError
 from transforms.models.resolve import resolve_model
@@ -48,23 +48,18 @@ def launch(config: Config, say: Say) -> Outcome:
     """
     check_config(config)
     check_sources(config)
-    check_output(config)
+    earlier = check_output(config)
     try:
         artifact = resolve_model(config.model_choice(), say)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    run_id = new_run_id()
     started = datetime.now(timezone.utc)
+    run_id = new_run_id(earlier, started)
     seconds = _run(config, artifact, run_id)
     account = read_account(config.output, run_id)
     outcome = Outcome(run_id, artifact.model, seconds, account)
     write_run(config.output, run_id, _facts(config, artifact, outcome, started))
     return outcome
-
-
-def new_run_id() -> str:
-    """Such as r-20261123T101500-a1b2: sorts by time, and no reader takes it for a number."""
-    return f"r-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
 def _run(config: Config, artifact: Artifact, run_id: str) -> float:

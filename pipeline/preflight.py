@@ -5,11 +5,10 @@ import os
 from apache_beam.options.pipeline_options import StandardOptions
 
 from pipeline.config import Config, UsageError
-from transforms.ledger import RUNS
+from pipeline.run_ids import earlier_run_ids
 from transforms.list_images import Source, manifest_lines
 from transforms.models.errors import nearest
-from transforms.storage import is_local, join, storage_for
-from transforms.write_shards import PREDICTIONS
+from transforms.storage import is_local, storage_for
 
 _RUNNERS = StandardOptions.KNOWN_RUNNER_NAMES
 
@@ -37,6 +36,8 @@ def check_config(config: Config) -> None:
             f"--runner {config.runner!r} is unknown{nearest(config.runner, _RUNNERS)}; "
             f"Beam has {', '.join(_RUNNERS)}"
         )
+    if config.retry_all_errors and not config.resume:
+        raise UsageError("--retry-all-errors goes with --resume: add it, or drop this option")
     if not 0 <= config.max_failure_rate <= 1:
         raise UsageError(
             f"--max-failure-rate {config.max_failure_rate:g} must be a share from 0 to 1"
@@ -62,8 +63,11 @@ def check_sources(config: Config) -> None:
             ) from error
 
 
-def check_output(config: Config) -> None:
-    """The output folder can be written and holds no earlier run.
+def check_output(config: Config) -> set[str]:
+    """The output folder can be written and holds no earlier run, unless this one resumes.
+
+    Returns:
+        The ids of all earlier runs, whole or killed.
 
     Raises:
         UsageError: it cannot, or it does.
@@ -71,17 +75,18 @@ def check_output(config: Config) -> None:
     output = config.output
     storage = storage_for(output)
     try:
-        earlier = storage.names(join(output, RUNS)) or storage.names(join(output, PREDICTIONS))
-        if not earlier:
+        earlier = earlier_run_ids(output)
+        if config.resume or not earlier:
             storage.check_writable(output)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--output {output!r} cannot be written: {reason}") from error
-    if earlier:
+    if earlier and not config.resume:
         raise UsageError(
             f"--output {output!r} already holds the results of a run, which are never "
-            f"overwritten: give another folder"
+            f"overwritten: add --resume to go on from them, or give another folder"
         )
+    return earlier
 
 
 def _is_beam_runner(name: str) -> bool:

@@ -37,6 +37,8 @@ _FAILED, _USAGE, _TOO_MANY_FAILURES, _UNBALANCED, _INTERRUPTED = 1, 2, 3, 4, 130
 @option("Input and output", "--manifest-column", metavar="NAME")
 @option("Input and output", "--output", metavar="FOLDER")
 @option("Input and output", "--shard-size", type=int, metavar="N")
+@option("Input and output", "--resume", is_flag=True)
+@option("Input and output", "--retry-all-errors", is_flag=True)
 @option("Model", "--model", metavar="NAME|FILE")
 @option("Model", "--alpha", type=float, metavar="X")
 @option("Model", "--image-size", type=int, metavar="PIXELS")
@@ -80,10 +82,11 @@ def summary(outcome: Outcome, config: Config) -> str:
     """What a person wants to know after a run."""
     account = outcome.account
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.errors.items())
+    skipped = f", {account.skipped:,} skipped: their rows are current" if config.resume else ""
     folder = config.output.rstrip("/")
     lines = [
         f"{_images(account.listed)} listed, {account.predicted:,} predicted, "
-        f"{account.failed:,} failed" + (f" ({reasons})" if reasons else ""),
+        f"{account.failed:,} failed" + (f" ({reasons})" if reasons else "") + skipped,
         f"{outcome.seconds:.1f} s, {outcome.images_per_second:,.0f} images/s with {outcome.model}",
         f"{folder}/predictions/run_id={outcome.run_id}",
         "",

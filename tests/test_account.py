@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +12,9 @@ from google.cloud import storage
 from pipeline.account import Account, PartFile, read_account, write_run
 from tests.gcs_emulator import Proxy
 from transforms.failures import Failure
-from transforms.ledger import ledger_line, write_ledger
+from transforms.ledger import LedgerLine, uri_digest, write_ledger
 from transforms.models.labels import Label
-from transforms.records import ClassifiedImage, ListedImage, Prediction, Shard, Slot
+from transforms.records import ClassifiedImage, ListedImage, Prediction, Slot
 from transforms.schema import parquet_bytes, row_of
 from transforms.storage import storage_for
 from transforms.write_shards import part_name, run_folder
@@ -36,7 +37,7 @@ BALANCED = Account(
 )
 
 
-def write_part(output: str, shard: str, uris: list[str]) -> None:
+def write_part(output: str, shard: str, uris: list[str], run_id: str = RUN) -> None:
     """A part file; a URI says what became of its image."""
     rows = []
     for uri in uris:
@@ -47,15 +48,18 @@ def write_part(output: str, shard: str, uris: list[str]) -> None:
             error = uri.removesuffix(".jpg").split("-")[1]
             image = image._replace(top_k=(), failure=Failure(error, "read", "why"))
         rows.append(row_of(image, (Label(0, None, "tench"),), "mobilenet"))
-    storage_for(output).write(output, part_name(shard, RUN), parquet_bytes(rows))
+    storage_for(output).write(output, part_name(shard, run_id), parquet_bytes(rows))
 
 
-def write_whole_run(output: str) -> None:
-    lines = [
-        ledger_line(Shard(shard, [ListedImage(uri) for uri in uris], duplicates=2))
-        for shard, uris in SHARDS.items()
-    ]
-    write_ledger(lines, output, RUN)
+def line(kind: str, name: str, uris: list[str], duplicates: int = 0) -> LedgerLine:
+    return LedgerLine(kind, name, len(uris), duplicates, uri_digest(uris))
+
+
+def write_whole_run(output: str, *more: LedgerLine, skipped: Sequence[str] = ()) -> None:
+    """A run that did `SHARDS` and skipped what lies in earlier files, by the lines of `more`."""
+    listed = [uri for uris in SHARDS.values() for uri in uris] + list(skipped)
+    shards = [line("shard", shard, uris) for shard, uris in SHARDS.items()]
+    write_ledger([line("bucket", "00000", listed, duplicates=4), *shards, *more], output, RUN)
     for shard, uris in SHARDS.items():
         write_part(output, shard, list(reversed(uris)))
 
@@ -147,13 +151,70 @@ def test_damaged_part_file_is_named(output: Path) -> None:
     content = (output / FIRST).read_bytes()
     (output / FIRST).write_bytes(content[: len(content) // 2])
     (difference,) = differences(output)
-    assert difference.startswith(f"{FIRST} cannot be read: ")
+    assert difference.startswith(f"{FIRST} with 3 images cannot be read: ")
 
 
 def test_part_file_of_another_schema_is_named(output: Path) -> None:
     pq.write_table(pa.table({"path": ["/a.jpg"]}), output / FIRST)
     (difference,) = differences(output)
-    assert difference.startswith(f"{FIRST} cannot be read: ")
+    assert difference.startswith(f"{FIRST} with 3 images cannot be read: ")
+
+
+EARLIER = part_name("00000-00000", "r-0")
+
+
+@pytest.mark.parametrize("kept", [["/y.jpg", "/z.jpg"], ["/z.jpg"]], ids=["all", "some"])
+def test_skipped_images_are_counted_from_the_files_of_earlier_runs(
+    tmp_path: Path, kept: list[str]
+) -> None:
+    output = str(tmp_path)
+    write_whole_run(output, line("part", EARLIER, kept), skipped=kept)
+    write_part(output, "00000-00000", ["/y.jpg", "/z.jpg"], "r-0")
+    expected = BALANCED._replace(listed=6 + len(kept), skipped=len(kept))
+    assert read_account(output, RUN) == expected
+
+
+@pytest.mark.parametrize(
+    ("there", "difference"),
+    [
+        (None, "with 2 images is missing"),
+        (["/y.jpg"], "holds 1 rows of 1 images instead of 2"),
+        (["/y.jpg", "/x.jpg"], "holds other images than those listed"),
+    ],
+    ids=["gone", "fewer", "others"],
+)
+def test_earlier_file_that_no_longer_holds_what_was_skipped_is_named(
+    tmp_path: Path, there: list[str] | None, difference: str
+) -> None:
+    skipped = ["/y.jpg", "/z.jpg"]
+    write_whole_run(str(tmp_path), line("part", EARLIER, skipped), skipped=skipped)
+    if there is not None:
+        write_part(str(tmp_path), "00000-00000", there, "r-0")
+    assert differences(tmp_path) == (f"{EARLIER} {difference}",)
+
+
+@pytest.mark.parametrize(
+    ("skipped", "difference"),
+    [
+        (["/z.jpg"], "6 of the 7 images listed are in a shard or an earlier file"),
+        ([], None),
+    ],
+    ids=["lost", "none"],
+)
+def test_image_that_was_listed_but_never_cut_is_a_difference(
+    tmp_path: Path, skipped: list[str], difference: str | None
+) -> None:
+    write_whole_run(str(tmp_path), skipped=skipped)
+    assert differences(tmp_path) == ((difference,) if difference else ())
+
+
+def test_shards_of_other_images_than_those_listed_are_a_difference(output: Path) -> None:
+    lines = [line("bucket", "00000", list("abcdef"))]
+    lines += [line("shard", shard, uris) for shard, uris in SHARDS.items()]
+    write_ledger(lines, str(output), RUN)
+    assert differences(output) == (
+        "the shards and the earlier files hold other images than those listed",
+    )
 
 
 def test_missing_ledger_is_an_os_error(tmp_path: Path) -> None:

@@ -2,31 +2,25 @@ import json
 from pathlib import Path
 
 from apache_beam import Create, Pipeline
+from apache_beam.coders.typecoders import registry
 
-from transforms.cut_shards import uri_digest
 from transforms.ledger import (
+    DIGESTS,
     LedgerLine,
     WriteLedger,
-    ledger_line,
+    add_lines,
     ledger_name,
     run_name,
+    uri_digest,
     write_ledger,
 )
-from transforms.records import ListedImage, Shard
 
-SHARDS = [
-    Shard("00001-00000", [ListedImage("/c.jpg")], 0),
-    Shard("00000-00000", [ListedImage("/a.jpg"), ListedImage("/b.jpg")], 3),
-]
-LINES = [
-    {
-        "shard": "00000-00000",
-        "images": 2,
-        "duplicates": 3,
-        "digest": uri_digest(["/a.jpg", "/b.jpg"]),
-    },
-    {"shard": "00001-00000", "images": 1, "duplicates": 0, "digest": uri_digest(["/c.jpg"])},
-]
+SHARD = LedgerLine("shard", "00001-00000", 1, 0, 7)
+PART = LedgerLine("part", "p/1.parquet", 2, 0, DIGESTS - 1)
+MORE = LedgerLine("part", "p/1.parquet", 3, 0, 3)
+BUCKETS = [LedgerLine("bucket", "00000", 5, 1, 1), LedgerLine("bucket", "00001", 1, 0, 7)]
+ADDED = LedgerLine("part", "p/1.parquet", 5, 0, 2)
+LINES = [line._asdict() for line in (*BUCKETS, ADDED, SHARD)]
 
 
 def written(output: Path) -> list[dict[str, object]]:
@@ -41,27 +35,37 @@ def test_names_are_below_the_output_folder() -> None:
     assert run_name("r-1") == "runs/r-1.json"
 
 
-def test_line_keeps_counts_and_the_digest_of_the_uris() -> None:
-    assert [ledger_line(shard)._asdict() for shard in reversed(SHARDS)] == LINES
+def test_digest_is_that_of_the_set_of_uris() -> None:
+    assert uri_digest([]) == 0
+    assert uri_digest(["a", "b", "c"]) == uri_digest(iter("cab"))
+    assert uri_digest(["a", "b"]) != uri_digest(["a", "c"])
+    assert uri_digest(["a"]) == 4681665781835383343  # of `b2sum -l 64`
+    assert 0 <= uri_digest(map(str, range(1000))) < 2**63
+
+
+def test_lines_of_one_file_add_up() -> None:
+    assert add_lines([PART, MORE]) == ADDED
+    assert add_lines([SHARD]) == SHARD
 
 
 def test_ledger_is_one_file_of_json_lines_in_order(tmp_path: Path) -> None:
-    write_ledger(map(ledger_line, SHARDS), str(tmp_path), "r-1")
+    write_ledger([SHARD, BUCKETS[1], ADDED, BUCKETS[0]], str(tmp_path), "r-1")
     assert written(tmp_path) == LINES
 
 
-def test_the_largest_digest_is_kept_exactly(tmp_path: Path) -> None:
-    write_ledger([LedgerLine("s", 1, 0, 2**64 - 1)], str(tmp_path), "r-1")
-    assert written(tmp_path)[0]["digest"] == 2**64 - 1
+def test_the_largest_digest_is_kept_exactly() -> None:
+    coder = registry.get_coder(LedgerLine)
+    assert coder.decode(coder.encode(PART)) == PART
 
 
-def test_transform_writes_every_shard_once(p: Pipeline, tmp_path: Path) -> None:
+def test_transform_adds_what_several_buckets_say_of_a_file(p: Pipeline, tmp_path: Path) -> None:
     with p:
-        _ = p | Create(SHARDS).with_output_types(Shard) | WriteLedger(str(tmp_path), "r-1")
+        lines = p | Create([PART, SHARD, MORE, *BUCKETS]).with_output_types(LedgerLine)
+        _ = lines | WriteLedger(str(tmp_path), "r-1")
     assert written(tmp_path) == LINES
 
 
 def test_no_shard_is_an_empty_ledger(p: Pipeline, tmp_path: Path) -> None:
     with p:
-        _ = p | Create([]).with_output_types(Shard) | WriteLedger(str(tmp_path), "r-1")
+        _ = p | Create([]).with_output_types(LedgerLine) | WriteLedger(str(tmp_path), "r-1")
     assert written(tmp_path) == []

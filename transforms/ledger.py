@@ -1,28 +1,39 @@
-"""What must be on disk in the end: a line a shard, written by the pipeline itself."""
+"""What must be on disk in the end: written by the pipeline itself, before the first image."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import apache_beam as beam
+from apache_beam.coders import RowCoder
+from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms import combiners
 
-from transforms.cut_shards import uri_digest
-from transforms.records import Shard
 from transforms.storage import storage_for
 
 # Folders below the output folder: what each run was to do, and what became of it.
 LEDGERS, RUNS = "ledger", "runs"
+DIGESTS = 2**63  # how many there are: the coder of a row takes signed integers of 64 bits
 
 
 class LedgerLine(NamedTuple):
-    """A shard as it was cut: `digest` is `uri_digest` of its images."""
+    """Distinct images of one bucket, shard or earlier part file.
 
-    shard: str
+    A `bucket` is what was listed; it is made up of each `shard` that the run has to write, and of
+    rows in each `part` of earlier runs that are current and so skipped. `digest` is that of the
+    URIs, `duplicates` how often one of them was named again.
+    """
+
+    kind: str  # bucket, shard or part
+    name: str
     images: int
     duplicates: int
     digest: int
+
+
+registry.register_coder(LedgerLine, RowCoder)
 
 
 def ledger_name(run_id: str) -> str:
@@ -35,10 +46,26 @@ def run_name(run_id: str) -> str:
     return f"{RUNS}/{run_id}.json"
 
 
-def ledger_line(shard: Shard) -> LedgerLine:
-    """What the ledger keeps of a shard."""
-    digest = uri_digest([image.uri for image in shard.images])
-    return LedgerLine(shard.name, len(shard.images), shard.duplicates, digest)
+def uri_hash(uri: str) -> int:
+    """64 bits that are the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(uri.encode(), digest_size=8).digest(), "big")
+
+
+def uri_digest(uris: Iterable[str]) -> int:
+    """A 63-bit sum that two lists of distinct URIs share only if they hold the same ones."""
+    return sum(map(uri_hash, uris)) % DIGESTS
+
+
+def add_lines(lines: Iterable[LedgerLine]) -> LedgerLine:
+    """One line for several of the same kind and name, whose images are distinct."""
+    first, *others = lines
+    for line in others:
+        first = first._replace(
+            images=first.images + line.images,
+            duplicates=first.duplicates + line.duplicates,
+            digest=(first.digest + line.digest) % DIGESTS,
+        )
+    return first
 
 
 def write_ledger(lines: Iterable[LedgerLine], output: str, run_id: str) -> None:
@@ -48,7 +75,7 @@ def write_ledger(lines: Iterable[LedgerLine], output: str, run_id: str) -> None:
 
 
 class WriteLedger(beam.PTransform):
-    """`Shard`s to the ledger."""
+    """`LedgerLine`s to the ledger."""
 
     def __init__(self, output: str, run_id: str) -> None:
         """`output` is the folder of results."""
@@ -56,11 +83,17 @@ class WriteLedger(beam.PTransform):
         self._output = output
         self._run_id = run_id
 
-    def expand(self, shards: PCollection[Shard]) -> PCollection[None]:
+    def expand(self, lines: PCollection[LedgerLine]) -> PCollection[None]:
         """Gathers one line a shard, a few tens of bytes for thousands of images."""
         return (
-            shards
-            | "Line" >> beam.Map(ledger_line)
+            lines
+            | "Key" >> beam.WithKeys(_key).with_output_types(tuple[str, LedgerLine])
+            | "Group" >> beam.GroupByKey()
+            | "Add" >> beam.MapTuple(lambda _, same: add_lines(same))
             | "Gather" >> combiners.ToList()
             | "Write" >> beam.Map(write_ledger, self._output, self._run_id)
         )
+
+
+def _key(line: LedgerLine) -> str:
+    return f"{line.kind} {line.name}"

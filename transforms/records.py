@@ -26,12 +26,30 @@ class ListedImage(NamedTuple):
     failure: Failure | None = None
 
 
+class EarlierRow(NamedTuple):
+    """The row that an earlier run left for an image, as far as resuming asks for it."""
+
+    uri: str
+    part: str  # its file below the output folder; those of later runs sort behind
+    is_same_model: bool
+    error: str | None
+    retryable: bool
+    byte_size: int | None
+    last_modified: int | None
+
+
+class Mention(NamedTuple):
+    """What one side says of a URI: the listing that it is an input, an earlier run its row."""
+
+    listed: ListedImage | None = None
+    earlier: EarlierRow | None = None
+
+
 class Shard(NamedTuple):
     """The unit of work, of commit and of resuming: these images become one Parquet file."""
 
     name: str
     images: Sequence[ListedImage]
-    duplicates: int
 
 
 class Slot(NamedTuple):
@@ -89,6 +107,6 @@ class WrittenShard(NamedTuple):
     rows: int
 
 
-# URIs cross a shuffle, pixels never do: only these two records are ever encoded.
-registry.register_coder(ListedImage, RowCoder)
-registry.register_coder(Shard, RowCoder)
+# URIs cross a shuffle, pixels never do: only these records are ever encoded.
+for _record in (ListedImage, EarlierRow, Mention, Shard):
+    registry.register_coder(_record, RowCoder)

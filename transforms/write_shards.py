@@ -13,11 +13,12 @@ from transforms.tally import count
 
 # The folder below the output folder that readers read: nothing but whole part files lies there.
 PREDICTIONS = "predictions"
+RUN_FOLDER = "run_id="  # below that, by Hive's convention
 
 
 def run_folder(run_id: str) -> str:
     """The folder of a run's part files below the output folder."""
-    return f"{PREDICTIONS}/run_id={run_id}"
+    return f"{PREDICTIONS}/{RUN_FOLDER}{run_id}"
 
 
 def part_name(shard: str, run_id: str) -> str:
