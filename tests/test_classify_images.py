@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 import numpy as np
+import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that, equal_to
@@ -67,6 +68,48 @@ def test_scores_that_are_not_finite_cost_only_their_image() -> None:
     assert (rows[0].failure.error, rows[0].failure.stage) == ("not_finite", "classify")
     assert rows[0].top_k == ()
     assert rows[1].failure is None
+
+
+class Choking(MeanEngine):
+    """Fails, as `error`, on every batch with an image of the value 13."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        found = super().top_k(images)
+        if any(image[0, 0, 0] == 13 for image in images):
+            raise self.error
+        return found
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "message"),
+    [
+        (RuntimeError("bad node"), "inference_failed", "the engine failed: RuntimeError: bad node"),
+        (MemoryError("OOM"), "out_of_memory", "no memory is left to classify one image: OOM"),
+    ],
+)
+def test_a_poisonous_image_costs_only_itself(error: Exception, reason: str, message: str) -> None:
+    engine = Choking(error)
+    values = [255, 255, 13, 0, 255, 0, 0]
+    rows = classify_images([decoded(str(i), value) for i, value in enumerate(values)], engine)
+    assert [row.failure for row in rows if row.failure] == [Failure(reason, "classify", message)]
+    assert rows[2].failure is not None
+    assert rows[2].failure.retryable
+    classes = [row.top_k[0].class_index for row in rows if row.top_k]
+    assert classes == [1, 1, 0, 1, 0, 0]
+    assert engine.batches[-1] == 4  # halved: the good half stays whole
+
+
+def test_an_engine_that_fails_on_a_blank_image_too_ends_the_run() -> None:
+    class Broken(MeanEngine):
+        def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+            raise RuntimeError("no kernel image is available")
+
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        classify_images([decoded("a", 1), decoded("b", 2)], Broken())
 
 
 def test_best_first_orders_equal_scores_by_index() -> None:

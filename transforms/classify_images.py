@@ -1,6 +1,6 @@
 """classify: from pixels to the top-k, in batches, with one model a process."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -12,26 +12,59 @@ from transforms.cores import available_cores
 from transforms.engines import Engine, load_engine
 from transforms.failures import ImageError
 from transforms.models.artifact import Artifact
-from transforms.records import ClassifiedImage, DecodedImage, Prediction
+from transforms.records import ClassifiedImage, DecodedImage, Pixels, Prediction
+
+TopK = tuple[Prediction, ...]
 
 
 def classify_images(images: Sequence[DecodedImage], engine: Engine) -> list[ClassifiedImage]:
-    """One row in the making for each image, in order; failed ones pass through as they are."""
+    """One row in the making for each image, in order; failed ones pass through as they are.
+
+    Raises:
+        Exception: whatever the engine raises for images of any content, a blank one included.
+    """
     decoded = [(i, image.pixels) for i, image in enumerate(images) if image.pixels is not None]
     rows = [
         ClassifiedImage(image.slot, image.width, image.height, image.format, (), image.failure)
         for image in images
     ]
-    if not decoded:
-        return rows
-    classes, scores = engine.top_k([pixels for _, pixels in decoded])
-    for (i, _), indices, values in zip(decoded, classes.tolist(), scores.tolist(), strict=True):
-        if np.isfinite(values).all():
-            rows[i] = rows[i]._replace(top_k=tuple(map(Prediction, indices, values)))
+    found = _bisect([pixels for _, pixels in decoded], engine)
+    for (i, _), top_k in zip(decoded, found, strict=True):
+        if isinstance(top_k, ImageError):
+            rows[i] = rows[i]._replace(failure=top_k.at("classify"))
         else:
-            error = ImageError("not_finite", f"the network gave the scores {values}")
-            rows[i] = rows[i]._replace(failure=error.at("classify"))
+            rows[i] = rows[i]._replace(top_k=top_k)
     return rows
+
+
+def _bisect(images: Sequence[Pixels], engine: Engine) -> Iterator[TopK | ImageError]:
+    """The top-k of each image; one that the engine fails on costs none of the others."""
+    if not images:
+        return
+    try:
+        classes, scores = engine.top_k(images)
+    # Engines raise what their runtime raises: there is no common class.
+    except Exception as error:
+        if len(images) == 1:
+            yield _inference_error(images[0], engine, error)
+            return
+        half = len(images) // 2
+        yield from _bisect(images[:half], engine)
+        yield from _bisect(images[half:], engine)
+        return
+    for indices, values in zip(classes.tolist(), scores.tolist(), strict=True):
+        if np.isfinite(values).all():
+            yield tuple(map(Prediction, indices, values))
+        else:
+            yield ImageError("not_finite", f"the network gave the scores {values}")
+
+
+def _inference_error(image: Pixels, engine: Engine, error: Exception) -> ImageError:
+    """The error of one image, if it is the image's: an engine that works takes a blank one."""
+    if not isinstance(error, MemoryError):
+        engine.top_k([np.zeros_like(image)])
+        return ImageError("inference_failed", f"the engine failed: {type(error).__name__}: {error}")
+    return ImageError("out_of_memory", f"no memory is left to classify one image: {error}")
 
 
 class ImageClassifier(ModelHandler[DecodedImage, ClassifiedImage, Engine]):

@@ -18,6 +18,8 @@ RETRYABLE: Final[dict[str, bool]] = {
     "corrupt": False,
     "too_many_pixels": False,
     "not_finite": False,
+    "out_of_memory": True,
+    "inference_failed": True,
 }
 
 _LONGEST_MESSAGE = 500

@@ -13,7 +13,8 @@ from transforms.records import Pixels
 class TensorFlowEngine:
     """On a GPU if TensorFlow sees one, else on the CPU.
 
-    Batches are padded to one size, so that nothing is traced or compiled twice.
+    Batches are padded to one size, so that nothing is traced or compiled twice. A batch that does
+    not fit into memory halves that size for good.
     """
 
     def __init__(self, network: str, image_size: int, top_k: int, batch_size: int) -> None:
@@ -21,27 +22,47 @@ class TensorFlowEngine:
         with native_log_discarded():
             import tensorflow as tf
 
-            for gpu in tf.config.list_physical_devices("GPU"):
+            gpus = tf.config.list_physical_devices("GPU")
+            for gpu in gpus:
                 tf.config.experimental.set_memory_growth(gpu, True)
-            self._batch = np.zeros((batch_size, image_size, image_size, 3), np.uint8)
-            self._network = tf.saved_model.load(network)
-            compiled_by_xla = bool(tf.config.list_physical_devices("GPU"))
+            loaded = tf.saved_model.load(network)
 
             def classify(pixels: Any) -> tuple[Any, Any]:
-                best = tf.math.top_k(self._network.serve(pixels), top_k)
+                best = tf.math.top_k(loaded.serve(pixels), top_k)
                 return best.indices, best.values
 
-            signature = [tf.TensorSpec(self._batch.shape, tf.uint8)]
-            self._classify = tf.function(classify, signature, jit_compile=compiled_by_xla)
-            self._classify(self._batch)
+            # Traced, and on a GPU compiled by XLA, once for each size of a batch.
+            self._classify = tf.function(classify, jit_compile=bool(gpus))
+            self._memory_error = tf.errors.ResourceExhaustedError
+            self._batch = np.zeros((batch_size, image_size, image_size, 3), np.uint8)
+            self.top_k([self._batch[0]])
+
+    @property
+    def batch_size(self) -> int:
+        """Images classified at once: as many as asked for until they did not fit."""
+        return len(self._batch)
 
     def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """See `Engine.top_k`."""
-        indices, scores = [], []
-        for start in range(0, len(images), len(self._batch)):
-            some = images[start : start + len(self._batch)]
+        """See `Engine.top_k`.
+
+        Raises:
+            MemoryError: not even one image fits into memory.
+        """
+        indices, scores, done = [], [], 0
+        while done < len(images):
+            some = images[done : done + self.batch_size]
             np.stack(some, out=self._batch[: len(some)])
-            found, values = self._classify(self._batch)
-            indices.append(found.numpy()[: len(some)].astype(np.intp))
-            scores.append(values.numpy()[: len(some)])
+            try:
+                found, values = (tensor.numpy() for tensor in self._classify(self._batch))
+            except self._memory_error as error:
+                self._halve_batch(error)
+                continue
+            indices.append(found[: len(some)].astype(np.intp))
+            scores.append(values[: len(some)])
+            done += len(some)
         return np.concatenate(indices), np.concatenate(scores)
+
+    def _halve_batch(self, error: Exception) -> None:
+        if self.batch_size == 1:
+            raise MemoryError(str(error).split("\n", 1)[0]) from error
+        self._batch = self._batch[: self.batch_size // 2].copy()
