@@ -39,6 +39,7 @@ HELP: Final = {
     "--max-failure-rate": "Finish with exit code 3 if a larger share of the images failed.",
 }
 
+ARGUMENTS: Final = "mobilenet_beam.arguments"
 _DEFAULTS: Final = {field.name: field.default for field in fields(Config)}
 
 
@@ -53,6 +54,11 @@ class GroupedOption(click.Option):
 
 class GroupedCommand(click.Command):
     """A command whose options are printed under headings, in the order they were given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps the arguments as they were typed in `ctx.meta[ARGUMENTS]`."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes one table for each heading."""

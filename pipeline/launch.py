@@ -22,6 +22,8 @@ from pipeline.run_ids import new_run_id
 from transforms.models.artifact import Artifact
 from transforms.models.errors import ModelError
 from transforms.models.resolve import resolve_model
+from transforms.storage import join, storage_for
+from transforms.write_shards import run_folder
 
 Say = Callable[[str], None]
 
@@ -40,11 +42,22 @@ class Outcome(NamedTuple):
         return (self.account.predicted + self.account.failed) / self.seconds
 
 
+class RunFailedError(Exception):
+    """A run that ended before its account; the cause is chained. Finished shards are kept."""
+
+    def __init__(self, run_id: str, finished: int) -> None:
+        """`finished` is the number of shards that lie in the output folder."""
+        super().__init__(f"{run_id} ended after {finished} shards")
+        self.run_id = run_id
+        self.finished = finished
+
+
 def launch(config: Config, say: Say) -> Outcome:
     """Checks, resolves the model, runs and reads back what was written.
 
     Raises:
         UsageError: nothing has run, because something cannot be as asked for.
+        RunFailedError: it began, and ended before its time.
     """
     check_config(config)
     check_sources(config)
@@ -55,11 +68,22 @@ def launch(config: Config, say: Say) -> Outcome:
         raise UsageError(str(error)) from error
     started = datetime.now(timezone.utc)
     run_id = new_run_id(earlier, started)
-    seconds = _run(config, artifact, run_id)
-    account = read_account(config.output, run_id)
-    outcome = Outcome(run_id, artifact.model, seconds, account)
-    write_run(config.output, run_id, _facts(config, artifact, outcome, started))
+    try:
+        seconds = _run(config, artifact, run_id)
+        account = read_account(config.output, run_id)
+        outcome = Outcome(run_id, artifact.model, seconds, account)
+        write_run(config.output, run_id, _facts(config, artifact, outcome, started))
+    # Whatever comes out of a runner, Ctrl-C included: what it has written stays.
+    except (Exception, KeyboardInterrupt) as error:
+        raise RunFailedError(run_id, _finished_shards(config.output, run_id)) from error
     return outcome
+
+
+def _finished_shards(output: str, run_id: str) -> int:
+    try:
+        return len(storage_for(output).names(join(output, run_folder(run_id))))
+    except OSError:  # whatever ended the run may be in the way of this as well
+        return 0
 
 
 def _run(config: Config, artifact: Artifact, run_id: str) -> float:

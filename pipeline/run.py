@@ -4,19 +4,21 @@ Exit codes: 0 done; 1 the run failed; 2 wrong usage or configuration, found befo
 3 too many failures; 4 the ledger does not balance.
 """
 
+import shlex
 import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from pipeline import __version__
 from pipeline.beam_options import check_beam_options
-from pipeline.command import GroupedCommand, option
+from pipeline.command import ARGUMENTS, GroupedCommand, option
 from pipeline.config import Config, UsageError
-from pipeline.launch import Outcome, launch
+from pipeline.launch import Outcome, RunFailedError, launch
 
 _PROG = "python -m pipeline.run"
 _FAILED, _USAGE, _TOO_MANY_FAILURES, _UNBALANCED, _INTERRUPTED = 1, 2, 3, 4, 130
@@ -71,9 +73,11 @@ def main(context: click.Context, /, **options: Any) -> None:
     except UsageError as error:
         click.echo(f"error: {error}", err=True)
         context.exit(_USAGE)
-    # Whatever else comes out of a runner: one line for the screen, the rest for a bug report.
-    except (Exception, KeyboardInterrupt) as error:
-        context.exit(_report_failure(error, config))
+    except RunFailedError as error:
+        context.exit(_report_failure(error, resume_command(context.meta[ARGUMENTS])))
+    except KeyboardInterrupt:
+        click.echo("stopped before anything ran", err=True)
+        context.exit(_INTERRUPTED)
     click.echo(summary(outcome, config))
     context.exit(_exit_code(outcome, config))
 
@@ -101,14 +105,25 @@ def _images(count: int) -> str:
     return f"{count:,} image" if count == 1 else f"{count:,} images"
 
 
-def _report_failure(error: BaseException, config: Config) -> int:
+def _report_failure(failure: RunFailedError, command: str) -> int:
+    error = failure.__cause__
+    assert error is not None  # it is only ever raised from one
+    kept = f"{failure.finished:,} shards" if failure.finished != 1 else "1 shard"
+    kept = f"{kept} of {failure.run_id} are finished and kept" if failure.finished else ""
     if _is_interrupt(error):
-        click.echo(f"stopped; finished shards are kept in {config.output}", err=True)
-        return _INTERRUPTED
-    click.echo(f"error: the run failed: {cause(error)}", err=True)
-    click.echo(f"  finished shards are kept in {config.output}", err=True)
-    click.echo(f"  the traceback is in {_keep_traceback(error)}", err=True)
-    return _FAILED
+        click.echo("stopped", err=True)
+    else:
+        click.echo(f"error: the run failed: {cause(error)}", err=True)
+        click.echo(f"  the traceback is in {_keep_traceback(error)}", err=True)
+    click.echo(f"  {kept or 'no shard was finished'}; to go on from here:", err=True)
+    click.echo(f"  {command}", err=True)
+    return _INTERRUPTED if _is_interrupt(error) else _FAILED
+
+
+def resume_command(arguments: Sequence[str]) -> str:
+    """The command that goes on from what `arguments` began, as a shell takes it."""
+    resume = [] if "--resume" in arguments else ["--resume"]
+    return shlex.join([*_PROG.split(), *arguments, *resume])
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
