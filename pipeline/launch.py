@@ -1,6 +1,7 @@
 """Runs the pipeline and accounts for it."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
@@ -16,6 +18,7 @@ from pipeline import __version__
 from pipeline.account import Account, read_account, write_run
 from pipeline.config import Config, UsageError
 from pipeline.graph import build
+from pipeline.lost_workers import notice_lost_workers
 from pipeline.preflight import check_config, check_output, check_sources
 from pipeline.progress import shown_progress
 from pipeline.run_ids import new_run_id
@@ -87,15 +90,20 @@ def _finished_shards(output: str, run_id: str) -> int:
 
 
 def _run(config: Config, artifact: Artifact, run_id: str) -> float:
-    if config.is_local:  # Beam warns of what no user can change, and logs what it then raises
-        logging.getLogger().setLevel(logging.CRITICAL)
+    # Beam warns of what no user can change, and logs what it then raises, from many threads.
+    logging.getLogger().setLevel(logging.CRITICAL)
+    threading.excepthook = lambda _: None
+    notice_lost_workers()
     # `DirectRunner` would first try to download another runner: the in-process one is pinned.
     runner = FnApiRunner() if config.is_local else config.runner
     p = beam.Pipeline(runner=runner, options=PipelineOptions(list(config.beam_options)))
     build(p, config, artifact, run_id)
     started = time.monotonic()
     with shown_progress():
-        p.run().wait_until_finish()
+        try:
+            p.run().wait_until_finish()
+        except grpc.RpcError as error:
+            raise RuntimeError(f"the job service is gone: {error.details()}") from error
     return time.monotonic() - started
 
 

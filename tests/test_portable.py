@@ -1,0 +1,93 @@
+"""The portable path for real: a job service and external workers, each a process of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.lost_workers import LOST
+from tests.model_fixtures import PHOTOS, Command, TinyModel
+from tests.portable import Cluster
+from tests.test_run import rows_of
+
+COPIES = 40
+END_TIMEOUT_S = 30
+
+
+@pytest.fixture
+def cluster(caches: dict[str, str]) -> Iterator[Cluster]:
+    """A job service over two workers."""
+    with Cluster(2, caches) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """480 photographs: a second of work or two."""
+    folder = tmp_path_factory.mktemp("many")
+    for path in PHOTOS.iterdir():
+        for number in range(COPIES):
+            shutil.copy(path, folder / f"{number:02}-{path.name}")
+    return folder
+
+
+def parts(output: Path) -> list[Path]:
+    return list(output.glob("predictions/*/*.parquet"))
+
+
+def without_run(output: Path) -> list[dict[str, Any]]:
+    """All rows, but not which run they are of."""
+    return [{name: row[name] for name in row if name != "run_id"} for row in rows_of(output)]
+
+
+def killed_in_the_middle(pid: int, job: subprocess.Popen[str], output: Path) -> str:
+    """Kills a process once two shards are there; the standard error of the job, which has ended."""
+    end = time.monotonic() + END_TIMEOUT_S
+    while len(parts(output)) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    try:
+        _, err = job.communicate(timeout=END_TIMEOUT_S)
+    finally:
+        job.kill()
+        job.communicate()
+    assert job.returncode == 1
+    return err
+
+
+def test_two_workers_give_the_rows_of_one_process(
+    cluster: Cluster, run: Command, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    options = ["--input", str(PHOTOS), "--shard-size", "3", *tiny_model.options()]
+    assert run(*options, "--output", str(here)).code == 0
+    done = cluster.run(*options, "--output", str(there))
+    assert (done.code, done.err) == (0, "")
+    assert without_run(there) == without_run(here)
+    assert len(without_run(here)) == len(list(PHOTOS.iterdir()))
+
+
+@pytest.mark.parametrize("victim", ["worker", "service"])
+def test_a_job_that_loses_a_process_fails_and_keeps_its_shards(
+    cluster: Cluster, tiny_model: TinyModel, many: Path, tmp_path: Path, victim: str
+) -> None:
+    out = tmp_path / "out"
+    job = cluster.start(
+        *("--input", str(many), "--output", str(out), "--shard-size", "8"), *tiny_model.options()
+    )
+    pid = cluster.pids[0] if victim == "worker" else cluster.service_pid
+    error, kept, traceback = killed_in_the_middle(pid, job, out).splitlines()
+    why = f"RuntimeError: {LOST}" if victim == "worker" else "the job service is gone: "
+    assert error.startswith(f"error: the run failed: {why}")
+    assert kept == f"  finished shards are kept in {out}"
+    Path(traceback.removeprefix("  the traceback is in ")).unlink()
+    assert len(rows_of(out)) == 8 * len(parts(out)) >= 16
+    if victim == "worker":  # without the service, the workers go on with what they were given
+        assert len(rows_of(out)) < len(list(many.iterdir()))
+    assert not (out / "runs").exists()
