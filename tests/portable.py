@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, beam_job_api_pb2
@@ -140,11 +141,11 @@ def _serve_jobs(addresses: Sequence[str]) -> str:
     notice_lost_workers()
 
     class Job(local_job_service.BeamJob):
-        def _invoke_runner(self) -> RunnerResult:
-            super().set_state(beam_job_api_pb2.JobState.RUNNING)
+        def _invoke_runner(self: Any) -> RunnerResult:  # Any: Beam leaves its methods untyped
+            self.set_state(beam_job_api_pb2.JobState.RUNNING)
             runner = FnApiRunner(provision_info=self._provision_info)
             runner._num_workers = len(addresses)  # Beam's own job service always takes one
-            return runner.run_via_runner_api(self._pipeline_proto, super().pipeline_options())
+            return runner.run_via_runner_api(self._pipeline_proto, self.pipeline_options())
 
     jobs = local_job_service.LocalJobServicer(beam_job_type=Job)
     server = grpc.server(shared_unbounded_instance())
