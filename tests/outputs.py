@@ -28,7 +28,11 @@ def current_rows(output: Path) -> dict[str, Row]:
     return {row["uri"]: row for row in rows}
 
 
+def part_files(output: Path) -> list[Path]:
+    """Every file that readers see."""
+    return sorted(path for path in (output / "predictions").glob("*/*") if path.is_file())
+
+
 def part_bytes(output: Path) -> dict[str, bytes]:
     """Every part file with its content."""
-    parts = sorted((output / "predictions").rglob("*"))
-    return {str(p.relative_to(output)): p.read_bytes() for p in parts if p.is_file()}
+    return {str(path.relative_to(output)): path.read_bytes() for path in part_files(output)}
