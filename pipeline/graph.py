@@ -29,7 +29,8 @@ def build(
         | "List" >> ListImages(config.output)
     )
     earlier = p | "Earlier" >> ReadEarlierRows(config.output, run_id, artifact.model, config.resume)
-    buckets = (listed, earlier) | "Cut" >> CutShards(config.shard_size, config.retry_all_errors)
+    cut = CutShards(earlier, config.shard_size, config.retry_all_errors)
+    buckets = listed | "Cut" >> cut
     _ = (
         buckets
         | "Lines" >> beam.FlatMap(attrgetter("lines")).with_output_types(LedgerLine)

@@ -19,7 +19,7 @@ from transforms.cut_shards import (
 )
 from transforms.failures import Failure
 from transforms.ledger import LedgerLine, uri_digest
-from transforms.records import EarlierRow, ListedImage, Mention, Shard, Slot
+from transforms.records import EarlierRow, ListedImage, Mentions, Shard, Slot
 
 FAILURE = Failure("not_found", "list", "a dangling link")
 
@@ -35,8 +35,8 @@ def row(uri: str, part: str = "r-1/p", is_same_model: bool = True) -> EarlierRow
 def cut(
     listed: Iterable[ListedImage], size: int, earlier: Iterable[EarlierRow] = (), number: int = 0
 ) -> Bucket:
-    mentions = [Mention(listed=image) for image in listed]
-    mentions += [Mention(earlier=each) for each in earlier]
+    mentions = [Mentions(listed=[image]) for image in listed]
+    mentions += [Mentions(earlier=[each]) for each in earlier]
     random.Random(1).shuffle(mentions)  # as a shuffle leaves them
     return cut_bucket(number, mentions, size, retry_all_errors=False)
 
@@ -152,14 +152,14 @@ def test_shards_and_images_survive_their_coders() -> None:
 
 def test_both_sides_of_the_join_survive_their_coder() -> None:
     earlier = EarlierRow("/a", "p", True, "unreadable", True, None, -1)
-    coder = registry.get_coder(Mention)
-    for mention in (Mention(listed=ListedImage("/a", failure=FAILURE)), Mention(earlier=earlier)):
-        assert coder.decode(coder.encode(mention)) == mention
+    coder = registry.get_coder(Mentions)
+    mentions = Mentions([ListedImage("/a", failure=FAILURE)], [earlier])
+    assert coder.decode(coder.encode(mentions)) == mentions
 
 
 def shards_of(p: Pipeline, listed: PCollection, size: int) -> PCollection[Bucket]:
     nothing = p | "None" >> Create([]).with_output_types(EarlierRow)
-    return (listed, nothing) | CutShards(size)
+    return listed | CutShards(nothing, size)
 
 
 def test_transform_cuts_what_was_listed_once(p: Pipeline) -> None:
@@ -196,7 +196,7 @@ def test_transform_joins_listing_and_earlier_rows(p: Pipeline) -> None:
     with p:
         listed = p | Create(uris) | Map(ListedImage).with_output_types(ListedImage)
         earlier = p | "Rows" >> Create(uris[::2]) | "Row" >> Map(row).with_output_types(EarlierRow)
-        assert_that((listed, earlier) | CutShards(2), check)
+        assert_that(listed | CutShards(earlier, 2), check)
 
 
 def test_failures_of_the_listing_cross_the_shuffle(p: Pipeline) -> None:

@@ -1,20 +1,22 @@
 """From listed images, duplicates included, to shards of distinct ones: a shuffle of URIs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, PCollection
-from apache_beam.transforms import combiners
+from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.earlier_rows import is_current
 from transforms.ledger import LedgerLine, uri_digest, uri_hash
-from transforms.records import EarlierRow, ListedImage, Mention, Shard, Slot
+from transforms.pooled_map import in_global_window
+from transforms.records import EarlierRow, ListedImage, Mentions, Shard, Slot
 from transforms.tally import count
 
 # One bucket's URIs are in memory while they are made distinct: about 60 MB at the default size.
 _SHARDS_A_BUCKET = 64
+_PIECE = 1000  # URIs that cross the shuffle as one element, about 100 kB
 
 Rows = dict[str, EarlierRow]
 
@@ -37,7 +39,7 @@ def count_buckets(listed: int, shard_size: int) -> int:
 
 
 def cut_bucket(
-    bucket: int, mentions: Iterable[Mention], shard_size: int, retry_all_errors: bool
+    bucket: int, mentions: Iterable[Mentions], shard_size: int, retry_all_errors: bool
 ) -> Bucket:
     """A bucket's due images in the order of their URIs, `shard_size` a shard.
 
@@ -70,43 +72,92 @@ def slots(shard: Shard) -> Iterator[Slot]:
         yield Slot(shard.name, size, image)
 
 
-class CutShards(beam.PTransform):
-    """`ListedImage`s and the `EarlierRow`s of other runs to `Bucket`s."""
+class CountListed(beam.DoFn):
+    """One number a bundle: `combiners.Count` would hand on every element for it."""
 
-    def __init__(self, shard_size: int, retry_all_errors: bool = False) -> None:
+    def __init__(self) -> None:
+        """Nothing was listed."""
+        self._listed = 0
+
+    def start_bundle(self) -> None:
+        """Counts from nothing."""
+        self._listed = 0
+
+    def process(self, image: ListedImage) -> None:
+        """Counts."""
+        self._listed += 1
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Hands on the number."""
+        yield in_global_window(self._listed)
+
+
+class PutIntoBuckets(beam.DoFn):
+    """Hands on what is said of the URIs of one bucket in pieces, which costs less than singly."""
+
+    def __init__(self, mentions: Callable[[Sequence[Any]], Mentions]) -> None:
+        """Makes a piece from some of the elements, which have a `uri`."""
+        self._mentions = mentions
+
+    def start_bundle(self) -> None:
+        """All buckets are empty."""
+        self._pieces: defaultdict[int, list[Any]] = defaultdict(list)
+
+    def process(self, element: Any, listed: int, shard_size: int) -> Iterator[tuple[int, Mentions]]:
+        """Adds one element; hands on its bucket's piece if that is full."""
+        bucket = bucket_of(element.uri, count_buckets(listed, shard_size))
+        piece = self._pieces[bucket]
+        piece.append(element)
+        if len(piece) == _PIECE:
+            yield bucket, self._mentions(self._pieces.pop(bucket))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Hands on the rest."""
+        for bucket, piece in self._pieces.items():
+            yield in_global_window((bucket, self._mentions(piece)))
+
+
+class CutShards(beam.PTransform):
+    """`ListedImage`s to `Bucket`s, without those that have a current row from an earlier run."""
+
+    def __init__(
+        self, earlier: PCollection[EarlierRow], shard_size: int, retry_all_errors: bool = False
+    ) -> None:
         """`shard_size` is the number of images in one output file."""
         super().__init__()
+        self._earlier = earlier
         self._shard_size = shard_size
         self._retry_all_errors = retry_all_errors
 
-    def expand(
-        self, sides: tuple[PCollection[ListedImage], PCollection[EarlierRow]]
-    ) -> PCollection[Bucket]:
+    def expand(self, listed: PCollection[ListedImage]) -> PCollection[Bucket]:
         """Joins both sides by a hash of the URI, then cuts."""
-        listed, earlier = sides
-        size, keyed = self._shard_size, tuple[int, Mention]
-        total = AsSingleton(listed | "Count" >> combiners.Count.Globally())
-        mentions = (
-            listed | "Listed" >> beam.Map(_mention_listed, total, size).with_output_types(keyed),
-            earlier | "Earlier" >> beam.Map(_mention_row, total, size).with_output_types(keyed),
-        )
+        size = self._shard_size
+        counts = listed | "Count" >> beam.ParDo(CountListed()).with_output_types(int)
+        total = AsSingleton(counts | "Total" >> beam.CombineGlobally(sum))
+        inputs, rows = PutIntoBuckets(_listed_mentions), PutIntoBuckets(_row_mentions)
+        keyed = tuple[int, Mentions]
         return (
-            mentions
+            (
+                listed | "Listed" >> beam.ParDo(inputs, total, size).with_output_types(keyed),
+                self._earlier | "Rows" >> beam.ParDo(rows, total, size).with_output_types(keyed),
+            )
             | "Both" >> beam.Flatten()
             | "Group" >> beam.GroupByKey()
             | "Cut" >> beam.Map(_cut, size, self._retry_all_errors).with_output_types(Bucket)
         )
 
 
-def _mention_listed(image: ListedImage, listed: int, shard_size: int) -> tuple[int, Mention]:
-    return bucket_of(image.uri, count_buckets(listed, shard_size)), Mention(listed=image)
+def _listed_mentions(images: Sequence[ListedImage]) -> Mentions:
+    return Mentions(listed=images)
 
 
-def _mention_row(row: EarlierRow, listed: int, shard_size: int) -> tuple[int, Mention]:
-    return bucket_of(row.uri, count_buckets(listed, shard_size)), Mention(earlier=row)
+def _row_mentions(rows: Sequence[EarlierRow]) -> Mentions:
+    return Mentions(earlier=rows)
 
 
-def _cut(grouped: tuple[int, Iterable[Mention]], shard_size: int, retry_all_errors: bool) -> Bucket:
+def _cut(
+    grouped: tuple[int, Iterable[Mentions]], shard_size: int, retry_all_errors: bool
+) -> Bucket:
     bucket = cut_bucket(*grouped, shard_size, retry_all_errors)
     # Before the first image is read, so that progress knows the total.
     for line in bucket.lines:
@@ -115,7 +166,7 @@ def _cut(grouped: tuple[int, Iterable[Mention]], shard_size: int, retry_all_erro
     return bucket
 
 
-def _gather(mentions: Iterable[Mention]) -> tuple[dict[str, ListedImage], Rows, int]:
+def _gather(mentions: Iterable[Mentions]) -> tuple[dict[str, ListedImage], Rows, int]:
     """What is listed, its latest earlier rows, and how often a URI was named again.
 
     Of an image named twice the record that knows more is kept.
@@ -123,14 +174,15 @@ def _gather(mentions: Iterable[Mention]) -> tuple[dict[str, ListedImage], Rows, 
     listed: dict[str, ListedImage] = {}
     rows: Rows = {}
     named = 0
-    for image, row in mentions:
-        if image is not None:
-            named += 1
+    for images, earlier in mentions:
+        named += len(images)
+        for image in images:
             known = listed.setdefault(image.uri, image)
             if _knowledge(image) > _knowledge(known):
                 listed[image.uri] = image
-        if row is not None and row.part >= rows.setdefault(row.uri, row).part:
-            rows[row.uri] = row
+        for row in earlier:
+            if row.part >= rows.setdefault(row.uri, row).part:
+                rows[row.uri] = row
     return listed, rows, named - len(listed)
 
 

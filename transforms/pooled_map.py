@@ -10,6 +10,12 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
+
+def in_global_window(element: Any) -> WindowedValue:
+    """What a bundle hands on at its end has no window of an element to inherit."""
+    return WindowedValue(element, MIN_TIMESTAMP, (GlobalWindow(),))
+
+
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
 
@@ -46,8 +52,7 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
     def finish_bundle(self) -> Iterator[Any]:
         """Hands on the rest."""
         while self._under_way:
-            result = self._under_way.popleft().result()
-            yield WindowedValue(result, MIN_TIMESTAMP, (GlobalWindow(),))
+            yield in_global_window(self._under_way.popleft().result())
 
     def teardown(self) -> None:
         """Ends the pool."""

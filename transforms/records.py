@@ -38,11 +38,11 @@ class EarlierRow(NamedTuple):
     last_modified: int | None
 
 
-class Mention(NamedTuple):
-    """What one side says of a URI: the listing that it is an input, an earlier run its row."""
+class Mentions(NamedTuple):
+    """What is said of some URIs: that they are inputs, and what rows earlier runs left."""
 
-    listed: ListedImage | None = None
-    earlier: EarlierRow | None = None
+    listed: Sequence[ListedImage] = ()
+    earlier: Sequence[EarlierRow] = ()
 
 
 class Shard(NamedTuple):
@@ -108,5 +108,5 @@ class WrittenShard(NamedTuple):
 
 
 # URIs cross a shuffle, pixels never do: only these records are ever encoded.
-for _record in (ListedImage, EarlierRow, Mention, Shard):
+for _record in (ListedImage, EarlierRow, Mentions, Shard):
     registry.register_coder(_record, RowCoder)
