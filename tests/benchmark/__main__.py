@@ -159,13 +159,15 @@ def copies_of_photographs(photographs: Path, folder: Path, count: int) -> Path:
     return folder
 
 
-def random_weights(path: Path) -> Path:
-    """Weights for MobileNet v1 1.0/224 that take as long as trained ones."""
+def random_weights(path: Path, alpha: float = 1.0) -> Path:
+    """Weights for MobileNet v1 of 224 pixels that take as long as trained ones."""
     script = (
         "import sys, keras; keras.utils.set_random_seed(0);"
-        "keras.applications.MobileNet(weights=None).save_weights(sys.argv[1])"
+        "model = keras.applications.MobileNet(alpha=float(sys.argv[2]), weights=None);"
+        "model.save_weights(sys.argv[1])"
     )
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)
+    arguments = [str(path), str(alpha)]
+    subprocess.run([sys.executable, "-c", script, *arguments], check=True, capture_output=True)
     return path
 
 
