@@ -24,7 +24,7 @@ from transforms.models.weights import cache_folder, sha256_of
 MODEL_ERROR = 3
 MODEL_ERROR_FILE = "error.txt"
 # Raised whenever `build_network` makes something else of the same request.
-_BUILDER = 2
+_BUILDER = 3
 
 
 class NetworkRequest(NamedTuple):

@@ -6,6 +6,7 @@ a worker needs to know nothing about either.
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,21 @@ def _to_saved_model(model: Any, folder: Path) -> None:
 
 def _to_litert(model: Any, precision: str, size: int) -> bytes:
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    if precision == "int8":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([p] for p in calibration(size))
-    return bytes(converter.convert())
+    if precision != "int8":
+        return bytes(converter.convert())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([p] for p in calibration(size))
+    # Scores of 8 bits would be multiples of 1/256, and most of a top-5 equal; the softmax of a
+    # thousand logits in float costs nothing.
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it opens an interpreter that is deprecated
+        selective = tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=converter.representative_dataset,
+            debug_options=options,
+        )
+        return bytes(selective.get_nondebug_quantized_model())
 
 
 def main() -> None:
