@@ -11,7 +11,7 @@ from pipeline.config import Config
 # The help of each option, also the README's table.
 HELP: Final = {
     "--input": "An image file, a folder (with all below it) or a glob; repeatable. Local, gs://, "
-    "or any filesystem Beam knows.",
+    "or any filesystem Beam knows. A .tar stands for the images in it.",
     "--manifest": "A list of images: .txt (one URI a line), .csv or .parquet; repeatable.",
     "--manifest-column": "The column of a .csv or .parquet manifest that holds the URIs.",
     "--output": "Folder for the result, local or gs://.",

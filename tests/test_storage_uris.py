@@ -10,15 +10,21 @@ from transforms.storage import join, storage_for
 from transforms.storage.beam_filesystem import BeamStorage
 from transforms.storage.gcs import GoogleCloudStorage
 from transforms.storage.local import LocalStorage
+from transforms.storage.tar import TarStorage
 from transforms.storage.uris import (
+    TarMember,
     canonical_uri,
+    container_of,
     fixed_prefix,
     glob_regex,
     has_glob,
     is_local,
+    is_tar,
     local_path,
     local_uri,
+    member_uri,
     scheme_of,
+    tar_member,
 )
 
 NAMES = st.binary(min_size=1, max_size=20).map(lambda name: name.replace(b"\0", b"0"))
@@ -56,11 +62,51 @@ def test_every_file_name_has_a_printable_uri_that_leads_back(name: bytes) -> Non
         ("GS://bucket/A.jpg", "gs://bucket/A.jpg"),
         ("gs://bucket/\udcff.jpg", "gs://bucket/\\udcff.jpg"),
         ("s3://bucket/a b.jpg", "s3://bucket/a b.jpg"),
+        ("/data/b/../a.tar::c/../d.jpg", "/data/a.tar::c/../d.jpg"),
+        ("GS://b/A.TAR::100%.jpg", "gs://b/A.TAR::100%25.jpg"),
+        ("gs://b/a.tar::100%25.jpg", "gs://b/a.tar::100%25.jpg"),
+        ("gs://b/a.tar::\udcff\n.jpg", "gs://b/a.tar::%FF%0A.jpg"),
+        ("gs://b/a.tar::b#2.jpg", "gs://b/a.tar::b%232.jpg"),
+        ("gs://b/a.tar::b.jpg#2", "gs://b/a.tar::b.jpg#2"),
+        ("gs://b/a.tar::b.jpg#1", "gs://b/a.tar::b.jpg"),
+        ("gs://b/a.tar::b.jpg#0", "gs://b/a.tar::b.jpg%230"),
+        ("file:///data/%FF.tar::a.jpg", "file:///data/%FF.tar::a.jpg"),
+        ("/data/\udcff.tar::a.jpg", "file:///data/%FF.tar::a.jpg"),
+        ("file:///data/a.tar%3A%3Ab.jpg", "file:///data/a.tar%3A%3Ab.jpg"),
+        ("gs://b/a.tar::", "gs://b/a.tar::"),
+        ("gs://b/a::b.tar", "gs://b/a::b.tar"),
     ],
 )
 def test_an_image_has_one_spelling(written: str, canonical: str) -> None:
     assert canonical_uri(written) == canonical
     assert canonical_uri(canonical) == canonical
+
+
+@given(NAMES, NAMES, st.integers(1, 10**9 - 1))
+@example(b"a.tar::b", b"c.tar::d#2", 1)
+@example(b"\xff", b"100%25#7\n", 12)
+@example(b"a", b"", 2)
+def test_every_name_in_every_tar_has_a_printable_uri_that_leads_back(
+    tar: bytes, name: bytes, number: int
+) -> None:
+    for container in (local_uri(os.fsdecode(b"/data/" + tar + b".tar")), "gs://b/a.TAR"):
+        member = TarMember(container, os.fsdecode(name), number)
+        uri = member_uri(member)
+        assert uri.isprintable()
+        assert uri.encode().decode() == uri
+        assert tar_member(uri) == member
+        assert canonical_uri(uri) == uri
+        assert container_of(uri) == container
+        assert is_tar(container)
+        assert not is_tar(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["/a.jpg", "/a.tar", "/a.tar:b.jpg", "/a::b.jpg", "gs://b/c::d.tar"]
+)
+def test_uri_of_no_member_is_its_own_container(uri: str) -> None:
+    assert tar_member(uri) is None
+    assert container_of(uri) == uri
 
 
 @pytest.mark.parametrize("written", ["a.jpg", "./a.jpg", "file://a.jpg"])
@@ -90,6 +136,10 @@ def test_scheme_stands_before_the_slashes(uri: str, scheme: str) -> None:
         ("file:///a.jpg", LocalStorage),
         ("GS://b/a.jpg", GoogleCloudStorage),
         ("s3://b/a.jpg", BeamStorage),
+        ("a.tar", LocalStorage),
+        ("a.tar::b.jpg", TarStorage),
+        ("s3://b/a.tar::b.jpg", TarStorage),
+        ("tar://b/a.jpg", BeamStorage),
     ],
 )
 def test_scheme_chooses_the_storage_once(uri: str, storage: type) -> None:

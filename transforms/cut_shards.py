@@ -12,6 +12,7 @@ from transforms.earlier_rows import is_current
 from transforms.ledger import LedgerLine, uri_digest, uri_hash
 from transforms.pooled_map import in_global_window
 from transforms.records import EarlierRow, ListedImage, Mentions, Shard, Slot
+from transforms.storage.uris import container_of
 from transforms.tally import count
 
 # One bucket's URIs are in memory while they are made distinct: about 60 MB at the default size.
@@ -29,8 +30,11 @@ class Bucket(NamedTuple):
 
 
 def bucket_of(uri: str, buckets: int) -> int:
-    """Which of `buckets` a URI belongs to: the same one on every machine."""
-    return uri_hash(uri) % buckets
+    """Which of `buckets` a URI belongs to: the same one on every machine.
+
+    The members of a tar share one, so that few shards, and few workers, fetch the same tar.
+    """
+    return uri_hash(container_of(uri)) % buckets
 
 
 def count_buckets(listed: int, shard_size: int) -> int:

@@ -8,11 +8,14 @@ from typing import BinaryIO, Literal, NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.pvalue import PCollection
+from apache_beam.pvalue import PCollection, TaggedOutput
 
+from transforms.failures import ImageError
 from transforms.ledger import LEDGERS, RUNS
 from transforms.records import ListedImage
 from transforms.storage import STAGING, canonical_uri, join, storage_for
+from transforms.storage.tar import list_members
+from transforms.storage.uris import is_tar, tar_member
 from transforms.write_shards import PREDICTIONS
 
 _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
@@ -27,7 +30,18 @@ class Source(NamedTuple):
 
 
 def list_images(source: Source, output: str) -> Iterator[ListedImage]:
-    """Every image of one source, without what earlier runs wrote to `output`.
+    """Every image of one source, those in tars included, without what runs wrote to `output`.
+
+    Raises:
+        OSError: a manifest cannot be read, or a remote folder cannot be listed.
+        ValueError: a manifest is not what its name says, or lacks its column.
+    """
+    for found in find_inputs(source, output):
+        yield from list_members(found) if is_tar(found.uri) else (found,)
+
+
+def find_inputs(source: Source, output: str) -> Iterator[ListedImage]:
+    """What one source names or holds, a tar as one input.
 
     Raises:
         OSError: a manifest cannot be read, or a remote folder cannot be listed.
@@ -39,9 +53,10 @@ def list_images(source: Source, output: str) -> Iterator[ListedImage]:
         return
     root = canonical_uri(output)
     own = (*(join(root, name, "") for name in (PREDICTIONS, LEDGERS, RUNS)), join(root, STAGING))
+    in_tar = tar_member(source.location) is not None
     for image in storage_for(source.location).find(source.location):
         if not image.uri.startswith(own):
-            yield image
+            yield image if in_tar or tar_member(image.uri) is None else _misnamed(image)
 
 
 def manifest_lines(source: Source) -> Iterator[str]:
@@ -72,8 +87,29 @@ class ListImages(beam.PTransform):
         self._output = output
 
     def expand(self, sources: PCollection[Source]) -> PCollection[ListedImage]:
-        """Lists each source where the workers are."""
-        return sources | beam.FlatMap(list_images, self._output).with_output_types(ListedImage)
+        """Lists each source, and then each tar, where the workers are."""
+        find = beam.FlatMap(_tars_aside, self._output).with_outputs("tars", main="images")
+        images, tars = sources | "Find" >> find
+        members = (
+            tars
+            | "SpreadTars" >> beam.Reshuffle()
+            | "ListTars" >> beam.FlatMap(list_members).with_output_types(ListedImage)
+        )
+        return (images, members) | "Join" >> beam.Flatten()
+
+
+def _tars_aside(
+    source: Source, output: str
+) -> Iterator[ListedImage | TaggedOutput[Literal["tars"], ListedImage]]:
+    for found in find_inputs(source, output):
+        yield TaggedOutput("tars", found) if is_tar(found.uri) else found
+
+
+def _misnamed(image: ListedImage) -> ListedImage:
+    why = "an object's whole name, but reads as that of a member of a tar: rename the object"
+    return ListedImage(
+        image.uri, failure=ImageError("not_found", f"{image.uri} is {why}").at("list")
+    )
 
 
 def _text_lines(file: BinaryIO, source: Source) -> Iterator[str]:

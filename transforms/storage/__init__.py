@@ -3,7 +3,7 @@
 from functools import cache
 
 from transforms.storage.base import STAGING, Content, Storage, join, too_many_bytes
-from transforms.storage.uris import canonical_uri, is_local, scheme_of
+from transforms.storage.uris import canonical_uri, is_local, scheme_of, tar_member
 
 __all__ = [
     "STAGING",
@@ -19,6 +19,8 @@ __all__ = [
 
 def storage_for(uri: str) -> Storage:
     """The storage that holds `uri`, one instance a scheme and process."""
+    if tar_member(uri):
+        return _storage("::")
     return _storage("file" if is_local(uri) else scheme_of(uri))
 
 
@@ -28,6 +30,10 @@ def _storage(scheme: str) -> Storage:
         from transforms.storage.local import LocalStorage
 
         return LocalStorage()
+    if scheme == "::":
+        from transforms.storage.tar import TarStorage
+
+        return TarStorage()
     if scheme == "gs":
         from transforms.storage.gcs import GoogleCloudStorage
 

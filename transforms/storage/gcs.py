@@ -141,6 +141,8 @@ class GoogleCloudStorage:
             yield
         except api.NotFound as error:
             raise FileNotFoundError(f"{uri} does not exist, or its bucket does not") from error
+        except _REFUSALS as error:
+            raise PermissionError(self._reason(uri, error)) from error
         except (*_FAULTS, ValueError) as error:
             raise OSError(self._reason(uri, error)) from error
 

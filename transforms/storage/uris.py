@@ -3,12 +3,26 @@
 import fnmatch
 import os
 import re
+from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 _FILE = "file://"
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _MAGIC = re.compile(r"[*?\[]")
 _GROUP = re.compile(r"\[([!^]?)(\]?[^\]]*\])")
+_IN_TAR = "::"
+_MEMBER = re.compile(r"(.*?\.tar)::(.*?)(?:#([1-9][0-9]{0,8}))?", re.DOTALL | re.IGNORECASE)
+
+
+class TarMember(NamedTuple):
+    """A file inside a tar, by the tar's URI and the name it has there.
+
+    `name` has undecodable bytes as surrogates; `number` counts the members of one name from 1.
+    """
+
+    tar: str
+    name: str
+    number: int = 1
 
 
 def scheme_of(uri: str) -> str:
@@ -25,11 +39,12 @@ def is_local(uri: str) -> bool:
 def local_uri(path: str) -> str:
     """The URI of a local path: the absolute path itself, if every character of it prints.
 
-    A name with control characters or bytes that are not UTF-8 becomes a percent-encoded
-    `file://` URI, so that every URI fits on one line and leads back to its file.
+    A name with control characters or bytes that are not UTF-8, or one that reads as that of a
+    member of a tar, becomes a percent-encoded `file://` URI, so that every URI fits on one line
+    and leads back to its file.
     """
     absolute = absolute_path(path)
-    if absolute.isprintable():
+    if absolute.isprintable() and tar_member(absolute) is None:
         return absolute
     return _FILE + quote_from_bytes(os.fsencode(absolute))
 
@@ -52,11 +67,44 @@ def absolute_path(path: str) -> str:
 
 def canonical_uri(uri: str) -> str:
     """One spelling for each image, so that the same image named twice is one input."""
+    if member := tar_member(uri):
+        return member_uri(member._replace(tar=canonical_uri(member.tar)))
     if is_local(uri):
         return local_uri(local_path(uri))
     scheme, separator, name = uri.partition("://")
     spelt = f"{scheme.lower()}{separator}{name}"
     return spelt.encode("utf-8", "backslashreplace").decode()  # no object has such a name
+
+
+def tar_member(uri: str) -> TarMember | None:
+    """What a URI such as `shard.tar::a/b.jpg` names, or None if it names no member of a tar."""
+    match = _MEMBER.fullmatch(uri) if _IN_TAR in uri else None
+    if match is None:
+        return None
+    name = unquote_to_bytes(match[2].encode("utf-8", "surrogateescape"))
+    return TarMember(match[1], name.decode("utf-8", "surrogateescape"), int(match[3] or 1))
+
+
+def member_uri(member: TarMember) -> str:
+    """The URI of a member of a tar: `shard.tar::a.jpg`, the second of that name `...a.jpg#2`.
+
+    In the name `%`, `#` and what does not print are percent-encoded.
+    """
+    name = member.name
+    if not name.isprintable() or "%" in name or "#" in name:
+        name = "".join(map(_quoted, name))
+    return member.tar + _IN_TAR + name + (f"#{member.number}" if member.number > 1 else "")
+
+
+def is_tar(uri: str) -> bool:
+    """Whether `uri` is named as a tar, and is not a member of one."""
+    return uri[-len(".tar") :].lower() == ".tar" and tar_member(uri) is None
+
+
+def container_of(uri: str) -> str:
+    """The object that must be fetched to read `uri`: the tar of a member, else `uri` itself."""
+    member = tar_member(uri)
+    return member.tar if member else uri
 
 
 def has_glob(text: str) -> bool:
@@ -96,3 +144,9 @@ def _one_of(characters: str, negated: bool) -> str:
     # fnmatch knows what becomes of empty ranges and of characters special in a regular expression.
     regex = fnmatch.translate(f"[{'!' if negated else ''}{characters}")
     return "(?!/)" + regex.removeprefix("(?s:")[: -len(r")\Z")]
+
+
+def _quoted(character: str) -> str:
+    if character.isprintable() and character not in "%#":
+        return character
+    return quote_from_bytes(character.encode("utf-8", "surrogateescape"), safe="")
