@@ -1,0 +1,1 @@
+"""From one machine to Dataflow: worker images, the template, and plans for more."""
