@@ -125,6 +125,7 @@ def _facts(
         "differences": list(account.differences),
         "model": artifact.model,
         "engine": artifact.engine,
+        "classes": len(artifact.labels),
         "configuration": asdict(config),
         "versions": {
             "mobilenet-beam": __version__,

@@ -67,7 +67,7 @@ class Architecture(NamedTuple):
         assert self.weights_file is not None, f"the weights of {self.name} are in the package"
         file_name = self.weights_file(alpha, image_size)
         url = f"{_KERAS_APPLICATIONS}/{self.weights_folder}/{file_name}"
-        return PublishedWeights(file_name, url, _CHECKSUMS.get(file_name))
+        return PublishedWeights(file_name, url, CHECKSUMS.get(file_name))
 
 
 def architecture(name: str) -> Architecture:
@@ -181,7 +181,7 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
 }
 
 # Keras publishes MD5 sums for v3 only; the two SHA-256 sums were computed from the files.
-_CHECKSUMS: Final = {
+CHECKSUMS: Final = {
     "mobilenet_2_5_224_tf.h5": (
         "sha256",
         "6b0e5561e6611c6e88f014c3f698ee3ed80bc0a2ed74bc048173f6508afa53db",

@@ -1,0 +1,1 @@
+"""`python -m pipeline.report`: an output folder as one HTML file that needs nothing else."""

@@ -1,0 +1,51 @@
+"""`python -m pipeline.report`: the command. Exit codes: 0 written; 1 failed; 2 wrong usage."""
+
+import click
+import duckdb
+
+from pipeline import __version__
+from pipeline.config import UsageError
+from pipeline.report.gather import gather
+from pipeline.report.render import render
+from transforms.failures import printable
+from transforms.storage import join, storage_for
+
+_PROG = "python -m pipeline.report"
+_FAILED, _USAGE = 1, 2
+_FILE = "report.html"
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="The file holds its pictures and needs no network. Pictures are made from the images as "
+    "they are now; one that is gone or has changed is marked.",
+)
+@click.argument("output")
+@click.option("--html", metavar="FILE", help="Where it goes.  [default: OUTPUT/report.html]")
+@click.option("--seed", default=0, show_default=True, help="Draws the images of the contact sheet.")
+@click.version_option(__version__, prog_name="mobilenet-beam")
+@click.pass_context
+def main(context: click.Context, output: str, html: str | None, seed: int) -> None:
+    r"""Write an output folder of pipeline.run up as one HTML file.
+
+    \b
+    python -m pipeline.report out/
+    """
+    path = html or join(output, _FILE)
+    folder, _, file = path.rpartition("/")
+    try:
+        page = render(gather(output, seed))
+        storage_for(path).write(
+            folder or ("/" if path.startswith("/") else "."), file, page.encode()
+        )
+    except UsageError as error:
+        click.echo(f"error: {error}", err=True)
+        context.exit(_USAGE)
+    except (OSError, duckdb.Error) as error:
+        click.echo(f"error: the report cannot be made: {printable(str(error))}", err=True)
+        context.exit(_FAILED)
+    click.echo(path)
+
+
+if __name__ == "__main__":
+    main(prog_name=_PROG)

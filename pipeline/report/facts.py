@@ -1,0 +1,130 @@
+"""What the report says of an output folder: counted in DuckDB, only results leave it."""
+
+from typing import Final, NamedTuple
+
+from duckdb import DuckDBPyConnection
+
+from pipeline.report.runs import one_row
+
+MOST_LABELS: Final = 400
+EXAMPLES: Final = 3  # of each reason
+BINS: Final = 20  # of the histogram of scores
+
+
+class LabelCount(NamedTuple):
+    """How often a label is the best one, and how sure of it the model is on average."""
+
+    label: str
+    images: int
+    mean_score: float
+
+
+class Example(NamedTuple):
+    """One image without a prediction."""
+
+    uri: str
+    stage: str | None
+    message: str | None
+
+
+class Reason(NamedTuple):
+    """Images without a prediction for one reason."""
+
+    error: str
+    images: int
+    retryable: int
+    examples: list[Example]
+
+
+class Current(NamedTuple):
+    """The state over all runs: one row for each image, that of its latest run."""
+
+    images: int
+    predicted: int
+    failed: int
+    bytes: int
+    formats: list[tuple[str, int]]
+    models: list[tuple[str, int]]
+    labels: list[LabelCount]  # the most frequent MOST_LABELS
+    distinct_labels: int
+    histogram: list[int]  # images by score, BINS equal steps from 0 to 1
+    quartiles: tuple[float, float, float]
+    reasons: list[Reason]
+
+
+def hold_current(db: DuckDBPyConnection) -> None:
+    """Makes the table `latest`, the narrow columns of `current`, for many questions at once."""
+    db.execute(
+        "CREATE TEMP TABLE latest AS SELECT uri, run_id, label, score, model, error, error_stage, "
+        "retryable, format, byte_size FROM current"
+    )
+
+
+def read_current(db: DuckDBPyConnection, seed: int) -> Current:
+    """Counts over `latest`; the examples of failures are drawn by `seed`."""
+    images, predicted, failed, size, distinct, *quartiles = one_row(
+        db,
+        "SELECT count(*), count(label), count(error), coalesce(sum(byte_size), 0)::BIGINT, "
+        "count(DISTINCT label), quantile_cont(score, 0.25), quantile_cont(score, 0.5), "
+        "quantile_cont(score, 0.75) FROM latest",
+    )
+    labels = db.execute(
+        "SELECT label, count(*) AS images, avg(score) FROM latest WHERE label IS NOT NULL "
+        "GROUP BY label ORDER BY images DESC, label LIMIT ?",
+        [MOST_LABELS],
+    ).fetchall()
+    return Current(
+        images=images,
+        predicted=predicted,
+        failed=failed,
+        bytes=size,
+        formats=_counts(db, "format"),
+        models=_counts(db, "model", "score IS NOT NULL"),
+        labels=[LabelCount(*row) for row in labels],
+        distinct_labels=distinct,
+        histogram=_histogram(db),
+        quartiles=(quartiles[0] or 0.0, quartiles[1] or 0.0, quartiles[2] or 0.0),
+        reasons=_reasons(db, seed),
+    )
+
+
+def _histogram(db: DuckDBPyConnection) -> list[int]:
+    rows = db.execute(
+        "SELECT least(floor(score * ?)::INTEGER, ?) AS bin, count(*) FROM latest "
+        "WHERE score IS NOT NULL GROUP BY bin",
+        [BINS, BINS - 1],
+    ).fetchall()
+    found = dict(rows)
+    return [found.get(index, 0) for index in range(BINS)]
+
+
+def _reasons(db: DuckDBPyConnection, seed: int) -> list[Reason]:
+    examples: dict[str, list[Example]] = {}
+    for error, uri, stage, message in db.execute(
+        "SELECT error, uri, error_stage, error_message FROM errors "
+        f"QUALIFY row_number() OVER (PARTITION BY error ORDER BY {drawn_by('uri', seed)}) <= ? "
+        f"ORDER BY {drawn_by('uri', seed)}",
+        [EXAMPLES],
+    ).fetchall():
+        examples.setdefault(error, []).append(Example(uri, stage, message))
+    counts = db.execute(
+        "SELECT error, count(*) AS images, count(*) FILTER (retryable) FROM latest "
+        "WHERE error IS NOT NULL GROUP BY error ORDER BY images DESC, error"
+    ).fetchall()
+    return [
+        Reason(error, images, retryable, examples.get(error, []))
+        for error, images, retryable in counts
+    ]
+
+
+def drawn_by(column: str, seed: int) -> str:
+    """An order by chance that is the same whenever and wherever it is asked for again."""
+    return f"md5('{seed:d}' || {column})"
+
+
+def _counts(db: DuckDBPyConnection, column: str, condition: str = "true") -> list[tuple[str, int]]:
+    return db.execute(
+        f"SELECT {column}, count(*) AS images FROM latest WHERE {column} IS NOT NULL "
+        f"AND {condition} "
+        f"GROUP BY {column} ORDER BY images DESC, {column} LIMIT 12"
+    ).fetchall()

@@ -1,0 +1,108 @@
+"""Everything that the report shows, from the output folder and from the images as they are now."""
+
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from pipeline import __version__
+from pipeline.report.compare import Comparison, compare
+from pipeline.report.facts import Current, hold_current, read_current
+from pipeline.report.pictures import (
+    Key,
+    Shown,
+    drawn,
+    least_confident,
+    make_thumbnails,
+    read_shown,
+)
+from pipeline.report.runs import (
+    Coverage,
+    RunFacts,
+    card_of,
+    has_own_weights,
+    read_coverage,
+    read_runs,
+)
+from pipeline.views import connect
+from transforms.models.cards import ModelCard
+from transforms.thumbnail import Thumbnail
+
+
+class ModelFacts(NamedTuple):
+    """A model that made current rows; `card` is None for a user's own."""
+
+    model: str  # name@fingerprint
+    images: int
+    coverage: Coverage
+    card: ModelCard | None
+    has_own_weights: bool
+
+
+class Report(NamedTuple):
+    """All of it; `thumbnails` are by URI."""
+
+    output: str
+    seed: int
+    version: str
+    written: datetime
+    runs: list[RunFacts]  # the latest first
+    current: Current
+    models: list[ModelFacts]
+    comparison: Comparison | None
+    uncertain: list[Shown]
+    drawn: list[Shown]
+    disagreements: list[tuple[Shown, Shown]]  # by the older and by the newer model
+    thumbnails: dict[str, Thumbnail]
+
+    @property
+    def missing(self) -> int:
+        """Pictures that cannot be shown any more."""
+        return sum(thumbnail.jpeg is None for thumbnail in self.thumbnails.values())
+
+    @property
+    def changed(self) -> int:
+        """Pictures of files that are not those of the run."""
+        return sum(
+            thumbnail.is_changed and thumbnail.jpeg is not None
+            for thumbnail in self.thumbnails.values()
+        )
+
+
+def gather(output: str, seed: int) -> Report:
+    """Reads an output folder, and the few images that the report shows.
+
+    Raises:
+        UsageError: there are no predictions in it.
+    """
+    with connect(output) as db:
+        runs = read_runs(db, output)
+        hold_current(db)
+        current = read_current(db, seed)
+        models = [
+            ModelFacts(
+                model,
+                images,
+                read_coverage(db, model, runs),
+                card_of(model, runs),
+                has_own_weights(model, runs),
+            )
+            for model, images in current.models
+        ]
+        uncertain, sample, comparison = least_confident(db), drawn(db, seed), compare(db)
+        pairs = comparison.disagreements if comparison else []
+        before: list[Key] = [(pair.uri, pair.before_run) for pair in pairs]
+        after: list[Key] = [(pair.uri, pair.after_run) for pair in pairs]
+        shown = read_shown(db, [*uncertain, *sample, *before, *after])
+    return Report(
+        output=output,
+        seed=seed,
+        version=__version__,
+        written=datetime.now(timezone.utc),
+        runs=runs,
+        current=current,
+        models=models,
+        comparison=comparison,
+        uncertain=[shown[key] for key in uncertain],
+        drawn=[shown[key] for key in sample],
+        disagreements=[(shown[b], shown[a]) for b, a in zip(before, after, strict=True)],
+        thumbnails=make_thumbnails(list(shown.values()), runs),
+    )

@@ -1,0 +1,183 @@
+"""An output folder as four DuckDB views, shut off from everything else.
+
+`predictions` has every row of every run, `current` the latest row of each image, `errors` those
+of them without a prediction; `runs` has a row a run, the unfinished ones too.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from pipeline.config import UsageError
+from transforms.ledger import LEDGERS, RUNS
+from transforms.storage import is_local, join, storage_for
+from transforms.storage.uris import absolute_path, local_path
+from transforms.write_shards import PREDICTIONS
+
+# DuckDB spills to the disk above this; a million rows stay well below.
+MEMORY_LIMIT: Final = "1GB"
+_DOWNLOADS = 16
+_PART = re.compile(r"run_id=([^/]+)/part-[^/]+\.parquet")
+_RUN_COLUMNS: Final = {
+    "run_id": "VARCHAR",
+    "state": "VARCHAR",  # complete, unbalanced, unreadable; unfinished: killed or still running
+    "started": "VARCHAR",
+    "seconds": "DOUBLE",
+    "images_per_second": "DOUBLE",
+    "listed": "BIGINT",
+    "duplicates": "BIGINT",
+    "predicted": "BIGINT",
+    "failed": "BIGINT",
+    "skipped": "BIGINT",
+    "model": "VARCHAR",
+    "engine": "VARCHAR",
+    "classes": "BIGINT",
+    "errors": "JSON",
+    "differences": "JSON",
+    "configuration": "JSON",
+    "versions": "JSON",
+}
+
+
+@contextmanager
+def connect(output: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with `predictions`, `current`, `errors` and `runs` of an output folder.
+
+    Part files are read where they lie; those of a remote folder are copied to a temporary one
+    first. Statements reach nothing outside that folder and no setting can be changed.
+
+    Raises:
+        UsageError: there is no folder, or there are no predictions in it.
+    """
+    parts = _parts(output)
+    with tempfile.TemporaryDirectory(prefix="mobilenet-beam-") as scratch:
+        folder = join(output, PREDICTIONS)
+        if is_local(output):
+            root = Path(absolute_path(local_path(folder)))
+        else:
+            root = Path(scratch) / PREDICTIONS
+            _download(folder, parts, root)
+        with duckdb.connect(":memory:") as db:
+            _create_runs(db, output, parts)
+            _lock(db, root, Path(scratch) / "spilled")
+            _create_views(db, [str(root / part) for part in parts])
+            yield db
+
+
+def _parts(output: str) -> list[str]:
+    """Part files, named from `predictions/` on."""
+    try:
+        names = storage_for(output).names(join(output, PREDICTIONS))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{output!r} cannot be read: {error}") from error
+    parts = [name for name in names if _PART.fullmatch(name)]
+    if not parts:
+        raise UsageError(
+            f"{output!r} holds no predictions; make some with\n"
+            f"  python -m pipeline.run --input photos/ --output {output}"
+        )
+    return parts
+
+
+def _download(folder: str, parts: list[str], root: Path) -> None:
+    def download(part: str) -> None:
+        target = root / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        uri = join(folder, part)
+        with storage_for(uri).open(uri) as source, target.open("wb") as file:
+            while block := source.read(1 << 20):
+                file.write(block)
+
+    with ThreadPoolExecutor(_DOWNLOADS) as pool:
+        list(pool.map(download, parts))
+
+
+def _lock(db: duckdb.DuckDBPyConnection, root: Path, spilled: Path) -> None:
+    for name, value in (
+        ("temp_directory", f"'{_quoted(str(spilled))}'"),
+        ("memory_limit", f"'{MEMORY_LIMIT}'"),
+        ("preserve_insertion_order", "false"),  # an order nobody asked for costs memory
+        ("enable_progress_bar", "false"),
+        ("TimeZone", "'UTC'"),
+        ("allowed_directories", f"['{_quoted(str(root))}/']"),
+        ("enable_external_access", "false"),
+        ("lock_configuration", "true"),
+    ):
+        db.execute(f"SET {name} = {value}")
+
+
+def _create_views(db: duckdb.DuckDBPyConnection, paths: list[str]) -> None:
+    # Not by hive_partitioning: it would also take `model=x/` above the output for a column.
+    files = ", ".join(f"'{_quoted(_literal(path))}'" for path in paths)
+    run_id = r"regexp_extract(filename, 'run_id=([^/]+)/[^/]+$', 1)"
+    db.execute(
+        f"CREATE VIEW predictions AS SELECT * EXCLUDE (filename), {run_id} AS run_id "
+        f"FROM read_parquet([{files}], filename = true, hive_partitioning = false)"
+    )
+    # A run holds a URI once, so that only several runs have anything to choose between.
+    several_runs = len({Path(path).parent for path in paths}) > 1
+    latest = "SEMI JOIN (SELECT uri, max(run_id) AS run_id FROM predictions GROUP BY uri)"
+    join_latest = f"{latest} AS latest USING (uri, run_id)" if several_runs else ""
+    db.execute(f"CREATE VIEW current AS SELECT * FROM predictions {join_latest}")
+    db.execute("CREATE VIEW errors AS SELECT * FROM current WHERE error IS NOT NULL")
+
+
+def _create_runs(db: duckdb.DuckDBPyConnection, output: str, parts: list[str]) -> None:
+    """One row for each run that has a part file, a ledger or a file of its own."""
+    runs = {Path(part).parent.name.removeprefix("run_id="): _run({}) for part in parts}
+    for name in _names(output, LEDGERS, ".jsonl"):
+        runs.setdefault(name, _run({}))
+    for name in _names(output, RUNS, ".json"):
+        runs[name] = _run(_run_facts(join(output, RUNS, f"{name}.json")))
+    columns = ", ".join(f"{name} {kind}" for name, kind in _RUN_COLUMNS.items())
+    db.execute(f"CREATE TABLE runs ({columns})")
+    marks = ", ".join(f"TRY_CAST(? AS {kind})" for kind in _RUN_COLUMNS.values())
+    for run_id, facts in sorted(runs.items()):
+        values = [run_id, *(facts[name] for name in _RUN_COLUMNS if name != "run_id")]
+        db.execute(f"INSERT INTO runs VALUES ({marks})", values)
+
+
+def _run(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a run by column; what is missing or of another type becomes null."""
+    state = facts.get("state") or {None: "unfinished", True: "complete"}.get(
+        facts.get("complete"), "unbalanced"
+    )
+    return {
+        name: json.dumps(value) if isinstance(value, (dict, list)) else value
+        for name, value in ((name, facts.get(name)) for name in _RUN_COLUMNS)
+    } | {"state": state}
+
+
+def _run_facts(path: str) -> dict[str, Any]:
+    try:
+        with storage_for(path).open(path) as file:
+            facts = json.loads(file.read())
+    except (OSError, ValueError):
+        return {"state": "unreadable"}
+    if not isinstance(facts, dict):
+        return {"state": "unreadable"}
+    return {"complete": True} | facts  # written last: by its being there
+
+
+def _names(output: str, folder: str, ending: str) -> list[str]:
+    try:
+        names = storage_for(output).names(join(output, folder))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{join(output, folder)!r} cannot be listed: {error}") from error
+    return [name.removesuffix(ending) for name in names if name.endswith(ending)]
+
+
+def _literal(path: str) -> str:
+    """`path` for DuckDB, which would take glob characters for a pattern."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
