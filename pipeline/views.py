@@ -106,7 +106,8 @@ def _lock(db: duckdb.DuckDBPyConnection, root: Path, spilled: Path) -> None:
         ("preserve_insertion_order", "false"),  # an order nobody asked for costs memory
         ("enable_progress_bar", "false"),
         ("TimeZone", "'UTC'"),
-        ("allowed_directories", f"['{_quoted(str(root))}/']"),
+        # Also as the statement below spells it, since that is what is checked first.
+        ("allowed_directories", f"['{_quoted(str(root))}/', '{_quoted(_literal(str(root)))}/']"),
         ("enable_external_access", "false"),
         ("lock_configuration", "true"),
     ):

@@ -69,38 +69,48 @@ def compare(db: DuckDBPyConnection) -> Comparison | None:
     _pair(db, before, after)
     numbers = one_row(
         db,
-        "SELECT count(*) FILTER (b.label IS NOT NULL AND a.label IS NOT NULL), "
-        "count(*) FILTER (b.label = a.label), "
-        "count(*) FILTER (b.label <> a.label AND "
-        "(list_contains(a.labels, hash(b.label)) OR list_contains(b.labels, hash(a.label)))), "
-        "count(*) FILTER (b.label IS NOT NULL AND a.label IS NULL), "
-        "count(*) FILTER (a.label IS NOT NULL AND b.label IS NULL), "
-        "coalesce(avg(b.score) FILTER (a.label IS NOT NULL), 0), "
-        "coalesce(avg(a.score) FILTER (b.label IS NOT NULL), 0) FROM pairs",
+        "SELECT count(*) FILTER (b IS NOT NULL AND a IS NOT NULL), count(*) FILTER (b = a), "
+        "count(*) FILTER (is_near AND b <> a), "
+        "count(*) FILTER (b IS NOT NULL AND a IS NULL), "
+        "count(*) FILTER (a IS NOT NULL AND b IS NULL), "
+        "coalesce(avg(b_score) FILTER (a IS NOT NULL), 0), "
+        "coalesce(avg(a_score) FILTER (b IS NOT NULL), 0) FROM pairs",
     )
     pairs = (_movers(db), _swaps(db), _disagreements(db))
     return Comparison._make([before, after, *numbers, *pairs, len(models)])
 
 
 def _pair(db: DuckDBPyConnection, before: str, after: str) -> None:
-    """Makes the table `pairs`: each image's latest row by either model, as structs b and a."""
-    row = "{label: label, score: score, run_id: run_id, labels: [hash(x.label) for x in top_k]}"
-    rows = (
-        f"SELECT uri, arg_max({row}, run_id) AS row FROM predictions WHERE model = ? GROUP BY uri"
-    )
+    """Makes the table `pairs`: for each image the label (b, a), score and run of either model."""
+    b, a = _latest(db, "before", before), _latest(db, "after", after)
     db.execute(
-        f"CREATE TEMP TABLE pairs AS SELECT uri, b.row AS b, a.row AS a "
-        f"FROM ({rows}) AS b FULL JOIN ({rows}) AS a USING (uri)",
-        [before, after],
+        "CREATE TEMP TABLE pairs AS SELECT uri, b.label AS b, a.label AS a, "
+        "b.score AS b_score, a.score AS a_score, b.run_id AS b_run, a.run_id AS a_run, "
+        "list_contains(a.top, hash(b.label)) OR list_contains(b.top, hash(a.label)) AS is_near "
+        f"FROM ({b}) AS b FULL JOIN ({a}) AS a USING (uri)",
+        {"before": before, "after": after},
     )
+
+
+def _latest(db: DuckDBPyConnection, name: str, model: str) -> str:
+    """A query for the latest row of each image by the model that is its parameter `name`."""
+    (runs,) = one_row(db, "SELECT count(DISTINCT run_id) FROM predictions WHERE model = ?", [model])
+    latest = (
+        "SEMI JOIN (SELECT uri, max(run_id) AS run_id FROM predictions "
+        f"WHERE model = ${name} GROUP BY uri) AS latest USING (uri, run_id)"
+    )
+    # Hashes, since a million lists of names would have to go to the disk.
+    columns = "uri, run_id, label, score, [hash(x.label) for x in top_k] AS top"
+    # A run holds a URI once, so that only several runs have anything to choose between.
+    return f"SELECT {columns} FROM predictions {latest if runs > 1 else ''} WHERE model = ${name}"
 
 
 def _movers(db: DuckDBPyConnection) -> list[Mover]:
     rows = db.execute(
         "WITH named AS ("
-        "SELECT b.label AS label, 1 AS by_b, 0 AS by_a FROM pairs WHERE a.label IS NOT NULL "
-        "UNION ALL SELECT a.label, 0, 1 FROM pairs WHERE b.label IS NOT NULL) "
-        "SELECT label, sum(by_b)::BIGINT AS before, sum(by_a)::BIGINT AS after FROM named "
+        "SELECT b AS label, 1 AS by_b, 0 AS by_a FROM pairs WHERE a IS NOT NULL "
+        "UNION ALL SELECT a, 0, 1 FROM pairs WHERE b IS NOT NULL) "
+        "SELECT label, sum(by_b)::BIGINT, sum(by_a)::BIGINT FROM named "
         "WHERE label IS NOT NULL GROUP BY label HAVING sum(by_b) <> sum(by_a) "
         "ORDER BY abs(sum(by_a) - sum(by_b)) DESC, label LIMIT ?",
         [MOST_MOVERS],
@@ -110,8 +120,8 @@ def _movers(db: DuckDBPyConnection) -> list[Mover]:
 
 def _swaps(db: DuckDBPyConnection) -> list[Swap]:
     rows = db.execute(
-        "SELECT b.label, a.label, count(*) AS images FROM pairs WHERE b.label <> a.label "
-        "GROUP BY ALL ORDER BY images DESC, b.label, a.label LIMIT ?",
+        "SELECT b, a, count(*) AS images FROM pairs WHERE b <> a "
+        "GROUP BY b, a ORDER BY images DESC, b, a LIMIT ?",
         [MOST_SWAPS],
     ).fetchall()
     return [Swap(*row) for row in rows]
@@ -119,8 +129,8 @@ def _swaps(db: DuckDBPyConnection) -> list[Swap]:
 
 def _disagreements(db: DuckDBPyConnection) -> list[Disagreement]:
     rows = db.execute(
-        "SELECT uri, b.run_id, a.run_id FROM pairs WHERE b.label <> a.label "
-        "ORDER BY least(b.score, a.score) DESC, uri LIMIT ?",
+        "SELECT uri, b_run, a_run FROM pairs WHERE b <> a "
+        "ORDER BY least(b_score, a_score) DESC, uri LIMIT ?",
         [SHOWN],
     ).fetchall()
     return [Disagreement(*row) for row in rows]

@@ -20,7 +20,7 @@ MOST_CLASSES: Final = 5  # shown of an image's top-k
 SIDE: Final = 184  # pixels
 _THREADS: Final = 16
 # A storage that does not answer must not keep the report from being written.
-READING_S: Final = 60.0
+READING_S: Final = 30.0
 _TOO_LATE: Final = Thumbnail(None, f"not read within {READING_S:.0f} s", is_changed=False)
 
 T = TypeVar("T")
@@ -63,17 +63,20 @@ def drawn(db: DuckDBPyConnection, seed: int) -> list[Key]:
 
 
 def read_shown(db: DuckDBPyConnection, keys: Sequence[Key]) -> dict[Key, Shown]:
-    """The rows of these images."""
-    db.execute("CREATE TEMP TABLE chosen (uri VARCHAR, run_id VARCHAR)")
-    if keys:
-        db.executemany("INSERT INTO chosen VALUES (?, ?)", [list(key) for key in set(keys)])
+    """The rows of these images in these runs."""
+    wanted = set(keys)
+    uris = sorted({uri for uri, _ in keys})
+    # Written out, a list is compared with the statistics of each file before its rows are read.
+    marks = ", ".join("?" * len(uris)) or "NULL"
     rows = db.execute(
         "SELECT uri, run_id, byte_size, epoch_us(last_modified), top_k "
-        "FROM predictions SEMI JOIN chosen USING (uri, run_id)"
+        f"FROM predictions WHERE uri IN ({marks})",
+        uris,
     ).fetchall()
     return {
         (uri, run_id): Shown(Recorded(uri, size, modified), run_id, _guesses(top_k))
         for uri, run_id, size, modified, top_k in rows
+        if (uri, run_id) in wanted
     }
 
 
