@@ -87,7 +87,9 @@ def gather(output: str, seed: int) -> Report:
             )
             for model, images in current.models
         ]
-        uncertain, sample, comparison = least_confident(db), drawn(db, seed), compare(db)
+        uncertain, comparison = least_confident(db), compare(db)
+        # A few images are all among the least confident: none is left to draw.
+        sample = drawn(db, seed) if current.predicted > len(uncertain) else []
         pairs = comparison.disagreements if comparison else []
         before: list[Key] = [(pair.uri, pair.before_run) for pair in pairs]
         after: list[Key] = [(pair.uri, pair.after_run) for pair in pairs]

@@ -42,9 +42,10 @@ class RunFacts(NamedTuple):
 
     @property
     def balances(self) -> bool:
-        """Whether listed = predicted + failed + skipped."""
-        counts = (self.predicted, self.failed, self.skipped)
-        return None not in counts and self.listed == sum(filter(None, counts))
+        """Whether listed = predicted + failed + skipped; not if a count is unknown."""
+        if self.predicted is None or self.failed is None:
+            return False
+        return self.listed == self.predicted + self.failed + (self.skipped or 0)
 
 
 class Coverage(NamedTuple):
