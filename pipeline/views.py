@@ -16,15 +16,17 @@ from typing import Any, Final
 import duckdb
 
 from pipeline.config import UsageError
-from transforms.ledger import LEDGERS, RUNS
+from pipeline.run_ids import earlier_run_ids
+from transforms.ledger import run_name
 from transforms.storage import is_local, join, storage_for
 from transforms.storage.uris import absolute_path, local_path
-from transforms.write_shards import PREDICTIONS
+from transforms.write_shards import PREDICTIONS, RUN_FOLDER
 
 # DuckDB spills to the disk above this; a million rows stay well below.
 MEMORY_LIMIT: Final = "1GB"
 _DOWNLOADS = 16
-_PART = re.compile(r"run_id=([^/]+)/part-[^/]+\.parquet")
+_RUN_IDS = "r-"
+_PART = re.compile(RUN_FOLDER + r"[^/]+/part-[^/]+\.parquet")
 _RUN_COLUMNS: Final = {
     "run_id": "VARCHAR",
     "state": "VARCHAR",  # complete, unbalanced, unreadable; unfinished: killed or still running
@@ -65,7 +67,7 @@ def connect(output: str) -> Iterator[duckdb.DuckDBPyConnection]:
             root = Path(scratch) / PREDICTIONS
             _download(folder, parts, root)
         with duckdb.connect(":memory:") as db:
-            _create_runs(db, output, parts)
+            _create_runs(db, output)
             _lock(db, root, Path(scratch) / "spilled")
             _create_views(db, [str(root / part) for part in parts])
             yield db
@@ -117,7 +119,7 @@ def _lock(db: duckdb.DuckDBPyConnection, root: Path, spilled: Path) -> None:
 def _create_views(db: duckdb.DuckDBPyConnection, paths: list[str]) -> None:
     # Not by hive_partitioning: it would also take `model=x/` above the output for a column.
     files = ", ".join(f"'{_quoted(_literal(path))}'" for path in paths)
-    run_id = r"regexp_extract(filename, 'run_id=([^/]+)/[^/]+$', 1)"
+    run_id = rf"regexp_extract(filename, '{RUN_FOLDER}([^/]+)/[^/]+$', 1)"
     db.execute(
         f"CREATE VIEW predictions AS SELECT * EXCLUDE (filename), {run_id} AS run_id "
         f"FROM read_parquet([{files}], filename = true, hive_partitioning = false)"
@@ -130,13 +132,13 @@ def _create_views(db: duckdb.DuckDBPyConnection, paths: list[str]) -> None:
     db.execute("CREATE VIEW errors AS SELECT * FROM current WHERE error IS NOT NULL")
 
 
-def _create_runs(db: duckdb.DuckDBPyConnection, output: str, parts: list[str]) -> None:
+def _create_runs(db: duckdb.DuckDBPyConnection, output: str) -> None:
     """One row for each run that has a part file, a ledger or a file of its own."""
-    runs = {Path(part).parent.name.removeprefix("run_id="): _run({}) for part in parts}
-    for name in _names(output, LEDGERS, ".jsonl"):
-        runs.setdefault(name, _run({}))
-    for name in _names(output, RUNS, ".json"):
-        runs[name] = _run(_run_facts(join(output, RUNS, f"{name}.json")))
+    runs = {
+        run_id: _run(_run_facts(output, run_id))
+        for run_id in earlier_run_ids(output)
+        if run_id.startswith(_RUN_IDS)  # and no marker of another program
+    }
     columns = ", ".join(f"{name} {kind}" for name, kind in _RUN_COLUMNS.items())
     db.execute(f"CREATE TABLE runs ({columns})")
     marks = ", ".join(f"TRY_CAST(? AS {kind})" for kind in _RUN_COLUMNS.values())
@@ -156,23 +158,19 @@ def _run(facts: dict[str, Any]) -> dict[str, Any]:
     } | {"state": state}
 
 
-def _run_facts(path: str) -> dict[str, Any]:
+def _run_facts(output: str, run_id: str) -> dict[str, Any]:
+    """What the file of a run says; nothing if it has none."""
+    path = join(output, run_name(run_id))
     try:
         with storage_for(path).open(path) as file:
             facts = json.loads(file.read())
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError):
         return {"state": "unreadable"}
     if not isinstance(facts, dict):
         return {"state": "unreadable"}
     return {"complete": True} | facts  # written last: by its being there
-
-
-def _names(output: str, folder: str, ending: str) -> list[str]:
-    try:
-        names = storage_for(output).names(join(output, folder))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{join(output, folder)!r} cannot be listed: {error}") from error
-    return [name.removesuffix(ending) for name in names if name.endswith(ending)]
 
 
 def _literal(path: str) -> str:

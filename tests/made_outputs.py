@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from transforms.ledger import LedgerLine, write_ledger
 from transforms.schema import parquet_bytes
 
 MODEL = "mobilenet_v1_0.25_224@0123456789ab"
@@ -36,6 +37,7 @@ def write_run(
     *,
     finished: bool = True,
     listed: int | None = None,
+    skipped: int = 0,
     **facts: Any,
 ) -> None:
     """One part file, a ledger, and the run's own file unless it was killed before that."""
@@ -43,9 +45,11 @@ def write_run(
     folder.mkdir(parents=True)
     (folder / "part-00000-00000.parquet").write_bytes(parquet_bytes(rows))
     errors = sum("error" in row for row in rows)
-    line = {"shard": "00000-00000", "images": listed or len(rows), "duplicates": 0, "digest": 0}
-    (output / "ledger").mkdir(exist_ok=True)
-    (output / "ledger" / f"{run_id}.jsonl").write_text(json.dumps(line) + "\n")
+    ledger = (
+        LedgerLine("bucket", "00000", listed or len(rows) + skipped, 0, 0),
+        LedgerLine("part", "predictions/earlier", skipped, 0, 0),
+    )
+    write_ledger(ledger, str(output), run_id)
     if finished:
         (output / "runs").mkdir(exist_ok=True)
         account = {
@@ -54,11 +58,11 @@ def write_run(
             "started": "2026-11-21T10:15:00+00:00",
             "seconds": 2.0,
             "images_per_second": len(rows) / 2,
-            "listed": len(rows),
+            "listed": listed or len(rows) + skipped,
             "duplicates": 0,
             "predicted": len(rows) - errors,
             "failed": errors,
-            "skipped": 0,
+            "skipped": skipped,
             "model": rows[0]["model"] if rows else MODEL,
         }
         (output / "runs" / f"{run_id}.json").write_text(json.dumps(account | facts))

@@ -70,10 +70,10 @@ def output(tmp_path: Path) -> Path:
 
 def test_the_ledger_of_the_latest_run_and_the_state_over_all_runs(output: Path) -> None:
     write_run(output, FIRST, [predicted("a", "cat", 0.9), failed("b", "unreadable")])
-    write_run(output, SECOND, [predicted("b", "cat", 0.7)], listed=2, skipped=1)
+    write_run(output, SECOND, [predicted("b", "cat", 0.7)], skipped=1)
     made = gather(str(output), seed=0)
     assert [(run.run_id, run.listed, run.skipped) for run in made.runs] == [
-        (SECOND, 1, 1),
+        (SECOND, 2, 1),
         (FIRST, 2, 0),
     ]
     assert (made.current.images, made.current.predicted, made.current.failed) == (2, 2, 0)
@@ -106,16 +106,19 @@ def test_a_run_whose_file_tells_little_is_no_alarm(output: Path) -> None:
 def test_a_killed_run_is_shown_as_unfinished_with_what_is_there(output: Path) -> None:
     write_run(output, FIRST, [predicted("a", "cat", 0.9)])
     write_run(
-        output, SECOND, [predicted("b", "cat", 0.9), failed("c", "empty")], finished=False, listed=9
+        output,
+        SECOND,
+        [predicted("b", "cat", 0.9), failed("c", "empty")],
+        finished=False,
+        listed=9,
+        skipped=1,
     )
     latest = gather(str(output), seed=0).runs[0]
-    assert (latest.state, latest.listed, latest.predicted, latest.failed, latest.model) == (
-        *("unfinished", 9, 1, 1),
-        MODEL,
-    )
+    assert (latest.state, latest.model) == ("unfinished", MODEL)
+    assert (latest.listed, latest.predicted, latest.failed, latest.skipped) == (9, 1, 1, 1)
     text = words(page_of(output))
-    assert f"Unfinished. Run {SECOND} was stopped, or is still running: 2 of 9 images" in text
-    assert "9 listed = 1 predicted + 1 failed + 0 skipped + 7 missing" in text
+    assert f"Unfinished. Run {SECOND} was stopped, or is still running: 2 rows are there" in text
+    assert "9 listed = 1 predicted + 1 failed + 1 skipped + 6 missing" in text
 
 
 def test_labels_are_counted_and_their_coverage_told(output: Path) -> None:

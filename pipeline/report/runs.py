@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from duckdb import DuckDBPyConnection
 
-from transforms.ledger import ledger_name
+from transforms.ledger import LedgerLine, ledger_name
 from transforms.models.cards import ModelCard, model_card
 from transforms.models.labels import imagenet_labels
 from transforms.models.resolve import IMAGENET
@@ -112,11 +112,15 @@ def _unfinished(db: DuckDBPyConnection, output: str, run: RunFacts) -> RunFacts:
     path = join(output, ledger_name(run.run_id))
     try:
         with storage_for(path).open(path) as file:
-            lines = [json.loads(line) for line in file.read().splitlines()]
-        listed = sum(line["images"] for line in lines)
-    except (OSError, ValueError, KeyError, TypeError):  # killed before its listing was done
-        listed = None
-    return run._replace(listed=listed, predicted=rows - failed, failed=failed, model=model)
+            lines = [LedgerLine(**json.loads(line)) for line in file.read().splitlines()]
+    except (OSError, ValueError, TypeError):  # killed before its listing was done
+        return run._replace(predicted=rows - failed, failed=failed, model=model)
+    listed, skipped = (
+        sum(line.images for line in lines if line.kind == kind) for kind in ("bucket", "part")
+    )
+    return run._replace(
+        listed=listed, predicted=rows - failed, failed=failed, skipped=skipped, model=model
+    )
 
 
 def _value(text: str | None, default: T) -> T:
