@@ -380,6 +380,8 @@ def test_the_command_prints_the_path_of_the_file(output: Path, tmp_path: Path) -
     assert (result.exit_code, result.stdout) == (0, f"{output}/report.html\n")
     assert "Random sample" not in words(Page((output / "report.html").read_text()))
     write_run(output, SECOND, [predicted(f"{n}", "cat", 0.9) for n in range(30)])
+    result = report(output, "--html", f"{tmp_path}/folder/")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/folder/report.html\n")
     elsewhere = tmp_path / "new" / "page.html"
     result = report(output, "--html", str(elsewhere), "--seed", "7")
     assert (result.exit_code, result.stdout) == (0, f"{elsewhere}\n")

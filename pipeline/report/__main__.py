@@ -26,12 +26,13 @@ _FILE = "report.html"
 @click.version_option(__version__, prog_name="mobilenet-beam")
 @click.pass_context
 def main(context: click.Context, output: str, html: str | None, seed: int) -> None:
-    r"""Write an output folder of pipeline.run up as one HTML file.
+    """Write an output folder of pipeline.run up as one HTML file.
 
-    \b
     python -m pipeline.report out/
     """
-    path = html or join(output, _FILE)
+    path = html or f"{output}/"
+    if path.endswith("/"):
+        path = join(path, _FILE)
     folder, _, file = path.rpartition("/")
     try:
         page = render(gather(output, seed))
