@@ -37,6 +37,9 @@ HELP: Final = {
     "--batch-size": "Images handed to the engine at once.",
     "--runner": "A Beam runner; DirectRunner runs in this process, on all cores.",
     "--max-failure-rate": "Finish with exit code 3 if a larger share of the images failed.",
+    "--dry-run": "Run nothing: count the inputs, time a sample of them and print the plan with "
+    "workers, hours and dollars; --dry-run=json for programs.",
+    "--deadline-hours": "What --dry-run plans for: enough workers to be done in this time.",
 }
 
 ARGUMENTS: Final = "mobilenet_beam.arguments"

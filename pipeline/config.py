@@ -1,7 +1,7 @@
 """What a run is asked to do: every option with its default, checked before anything runs."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from transforms.decode_images import Resize
 from transforms.engines import EngineName
@@ -41,6 +41,8 @@ class Config:
     max_bytes: int = 100_000_000
     max_pixels: int = 180_000_000
     runner: str = "DirectRunner"
+    dry_run: Literal["text", "json"] | None = None
+    deadline_hours: float = 8.0
     beam_options: tuple[str, ...] = ()
 
     def sources(self) -> list[Source]:

@@ -38,6 +38,8 @@ def check_config(config: Config) -> None:
         )
     if config.retry_all_errors and not config.resume:
         raise UsageError("--retry-all-errors goes with --resume: add it, or drop this option")
+    if not config.deadline_hours > 0:
+        raise UsageError(f"--deadline-hours {config.deadline_hours:g} must be more than 0")
     if not 0 <= config.max_failure_rate <= 1:
         raise UsageError(
             f"--max-failure-rate {config.max_failure_rate:g} must be a share from 0 to 1"

@@ -18,10 +18,14 @@ from pipeline import __version__
 from pipeline.beam_options import check_beam_options
 from pipeline.command import ARGUMENTS, GroupedCommand, option
 from pipeline.config import Config, UsageError
+from pipeline.describe_plan import describe_plan, plan_json
 from pipeline.launch import Outcome, RunFailedError, launch
+from pipeline.plan import make_plan
+from pipeline.prices import Prices
 
 _PROG = "python -m pipeline.run"
 _FAILED, _USAGE, _TOO_MANY_FAILURES, _UNBALANCED, _INTERRUPTED = 1, 2, 3, 4, 130
+_PLAN_FORMAT = click.Choice(["text", "json"])
 
 
 @click.command(
@@ -55,6 +59,8 @@ _FAILED, _USAGE, _TOO_MANY_FAILURES, _UNBALANCED, _INTERRUPTED = 1, 2, 3, 4, 130
 @option("Speed", "--batch-size", type=int, metavar="N")
 @option("Running", "--runner", metavar="NAME")
 @option("Running", "--max-failure-rate", type=float, metavar="SHARE")
+@option("Planning", "--dry-run", is_flag=False, flag_value="text", type=_PLAN_FORMAT)
+@option("Planning", "--deadline-hours", type=float, metavar="HOURS")
 @click.version_option(__version__, prog_name="mobilenet-beam")
 @click.pass_context
 def main(context: click.Context, /, **options: Any) -> None:
@@ -69,7 +75,10 @@ def main(context: click.Context, /, **options: Any) -> None:
     config = Config(**given, beam_options=tuple(context.args))
     try:
         check_beam_options(context.args, (name for p in context.command.params for name in p.opts))
-        outcome = launch(config, say=lambda line: click.echo(line, err=True))
+        if config.dry_run:
+            click.echo(_plan(config))
+            context.exit(0)
+        outcome = launch(config, _say)
     except UsageError as error:
         click.echo(f"error: {error}", err=True)
         context.exit(_USAGE)
@@ -80,6 +89,18 @@ def main(context: click.Context, /, **options: Any) -> None:
         context.exit(_INTERRUPTED)
     click.echo(summary(outcome, config))
     context.exit(_exit_code(outcome, config))
+
+
+def _plan(config: Config) -> str:
+    prices = Prices()
+    plan = make_plan(config, _say, prices)
+    if config.dry_run == "json":
+        return plan_json(plan, prices)
+    return describe_plan(plan, config, prices)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def summary(outcome: Outcome, config: Config) -> str:

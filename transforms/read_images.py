@@ -9,7 +9,7 @@ from transforms.records import FetchedImage, Slot
 from transforms.storage import storage_for, too_many_bytes
 
 # Local reads keep a disk busy with few threads; an object store answers in tens of milliseconds.
-_THREADS = 16
+THREADS = 16
 _AHEAD = 64
 
 
@@ -49,5 +49,5 @@ class ReadImages(beam.PTransform):
         def read(slot: Slot) -> FetchedImage:
             return read_image(slot, max_bytes)
 
-        pool = PooledMap(read, lambda: _THREADS, _AHEAD)
+        pool = PooledMap(read, lambda: THREADS, _AHEAD)
         return slots | beam.ParDo(pool).with_output_types(FetchedImage)

@@ -1,0 +1,187 @@
+"""`--dry-run`: what a run would take, from its own inputs, without running it."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
+
+from pipeline.config import Config, UsageError
+from pipeline.estimate import (
+    Estimate,
+    Requests,
+    Speed,
+    estimate,
+    local_speed,
+    requests_for,
+    shuffled_gb,
+    worker_speed,
+)
+from pipeline.launch import Say
+from pipeline.preflight import check_config, check_sources
+from pipeline.prices import Prices, Worker
+from pipeline.survey import Survey, survey
+from transforms.cores import available_cores
+from transforms.cut_shards import count_buckets
+from transforms.decode_images import Preprocessing
+from transforms.list_images import list_images
+from transforms.measure_rates import Rates, measure_rates
+from transforms.models.artifact import Artifact
+from transforms.models.errors import ModelError
+from transforms.models.resolve import resolve_model
+from transforms.records import ListedImage
+
+_SAMPLE: Final = 100  # images
+
+
+class Plan(NamedTuple):
+    """What `--dry-run` found and reckoned; `here_hours` is for this machine."""
+
+    survey: Survey
+    model: str
+    engine: str
+    batches: int  # at least: a batch never crosses from one bundle to the next
+    shards: int
+    byte_size: int  # of the distinct images, partly or wholly from the sample's mean
+    cores: int
+    rates: Rates
+    here: Speed
+    here_hours: float
+    deadline_hours: float
+    chosen_workers: int | None  # by the user; None: as many as the deadline needs
+    requests: Requests
+    estimates: tuple[Estimate, ...]
+
+
+def make_plan(config: Config, say: Say, prices: Prices) -> Plan:
+    """Lists, resolves the model, times a sample and reckons; writes nothing to the output.
+
+    Raises:
+        UsageError: the run would be refused, or nothing of its sample can be decoded.
+    """
+    check_config(config)
+    check_sources(config)
+    workers = _workers(config, prices)
+    artifact = _artifact(config, say)
+    say("listing every input")
+    surveyed = _survey(config)
+    say(f"timing a sample of {len(surveyed.sample):,} images")
+    rates = _rates(config, artifact, surveyed)
+    images = surveyed.distinct
+    shards = count_shards(surveyed, config.shard_size)
+    requests = requests_for(images, shards)
+    here = local_speed(rates, available_cores(), prices)
+    return Plan(
+        surveyed,
+        artifact.model,
+        artifact.engine,
+        math.ceil(images / config.batch_size),
+        shards,
+        round(total_bytes(surveyed, rates)),
+        available_cores(),
+        rates,
+        here,
+        images / here.images_per_second / 3600,
+        config.deadline_hours,
+        _chosen_workers(config),
+        requests,
+        tuple(_estimates(config, workers, rates, surveyed, requests, prices)),
+    )
+
+
+def count_shards(surveyed: Survey, shard_size: int) -> int:
+    """Files of the result: exact for one bucket of URIs, else about right.
+
+    Of each further bucket the last shard is on average half full.
+    """
+    full = surveyed.distinct / shard_size
+    buckets = count_buckets(surveyed.listed, shard_size)
+    return math.ceil(full) if buckets == 1 else round(full + buckets / 2)
+
+
+def total_bytes(surveyed: Survey, rates: Rates) -> float:
+    """Bytes of the distinct images, where the listing tells no sizes by the sample's mean."""
+    readable = surveyed.listed - surveyed.failed
+    unsized = (readable - surveyed.sized) * rates.mean_bytes * rates.read / rates.tried
+    return (surveyed.byte_size + unsized) * surveyed.distinct / surveyed.listed
+
+
+def _artifact(config: Config, say: Say) -> Artifact:
+    try:
+        return resolve_model(config.model_choice(), say)
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+
+
+def _survey(config: Config) -> Survey:
+    def listed() -> Iterator[ListedImage]:
+        for source in config.sources():
+            yield from list_images(source, config.output)
+
+    try:
+        return survey(listed(), _SAMPLE)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the inputs cannot be listed: {error}") from error
+
+
+def _rates(config: Config, artifact: Artifact, surveyed: Survey) -> Rates:
+    preprocessing = Preprocessing(artifact.image_size, config.resize, config.max_pixels)
+    try:
+        return measure_rates(
+            surveyed.sample,
+            artifact,
+            preprocessing,
+            config.top_k,
+            config.batch_size,
+            config.max_bytes,
+        )
+    except ValueError as error:
+        raise UsageError(f"nothing to plan with: {error}") from error
+
+
+def _workers(config: Config, prices: Prices) -> list[Worker]:
+    """The kind of worker the user's options ask for, else the kinds worth comparing."""
+    options = _worker_options(config)
+    machine, disk = options.machine_type, options.disk_size_gb
+    gpu: str | None = getattr(config, "gpu", None)
+    if gpu is not None:
+        name, _, count = gpu.partition(":")
+        return [prices.gpu_worker(name, int(count or 1), machine, disk)]
+    if machine is not None:
+        return [prices.cpu_worker(machine, disk)]
+    compared = prices.table["workers"]["compared_gpus"]
+    return [prices.cpu_worker(disk_gb=disk), *(prices.gpu_worker(name) for name in compared)]
+
+
+def _estimates(
+    config: Config,
+    workers: list[Worker],
+    rates: Rates,
+    surveyed: Survey,
+    requests: Requests,
+    prices: Prices,
+) -> Iterator[Estimate]:
+    gigabytes = shuffled_gb(surveyed.distinct, surveyed.uri_bytes / surveyed.listed)
+    for worker in workers:
+        speed = worker_speed(worker, rates, prices)
+        if speed is not None:
+            yield estimate(
+                worker,
+                speed,
+                rates,
+                surveyed.distinct,
+                requests,
+                gigabytes,
+                config.deadline_hours,
+                _chosen_workers(config),
+                prices,
+            )
+
+
+def _chosen_workers(config: Config) -> int | None:
+    options = _worker_options(config)
+    return options.max_num_workers or options.num_workers
+
+
+def _worker_options(config: Config) -> Any:
+    return PipelineOptions(list(config.beam_options)).view_as(WorkerOptions)
