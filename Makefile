@@ -11,7 +11,7 @@ help:
 	@echo "make test       install, format, lint, type-check and test"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      compare with the nearest peers (BENCH='--images DIR --rounds 5')"
-	@echo "make readme     renew the table of options in the README"
+	@echo "make readme     renew the table of options in the README and in the Flex Template"
 	@echo "make lock       renew constraints.txt"
 
 demo: $(VENV)/.installed
@@ -46,10 +46,11 @@ bench: $(VENV)/.installed
 
 readme: $(VENV)/.installed
 	@$(BIN)/python -m pipeline.readme
+	@$(BIN)/python -m pipeline.flex_template
 
 lock: $(VENV)/.installed
 	@$(PIP) install 'uv>=0.9'
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra bench --no-header \
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --extra bench --extra gpu --no-header \
 		--no-emit-index-url --no-emit-find-links --upgrade --output-file constraints.txt pyproject.toml
 
 clean:
