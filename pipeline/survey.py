@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from transforms.ledger import uri_digest
+from transforms.ledger import uri_hash
 from transforms.records import ListedImage
 from transforms.storage.uris import scheme_of
 
@@ -41,7 +41,7 @@ def survey(images: Iterable[ListedImage], sample: int, most_hashes: int = _MOST_
     distinct, lowest = DistinctCount(most_hashes), _Lowest(sample)
     listed = failed = sized = byte_size = uri_bytes = on_gcs = 0
     for image in images:
-        digest = uri_digest([image.uri])
+        digest = uri_hash(image.uri)
         distinct.add(digest)
         listed += 1
         uri_bytes += len(image.uri.encode())
