@@ -80,7 +80,6 @@ resource "google_storage_bucket_object" "template" {
       serviceAccountEmail = google_service_account.worker.email
       subnetwork          = "regions/${var.region}/subnetworks/${google_compute_subnetwork.workers.name}"
       ipConfiguration     = "WORKER_IP_PRIVATE"
-      sdkContainerImage   = "${local.repository}/${var.worker_image}:${var.image_tag}"
       stagingLocation     = "gs://${google_storage_bucket.results.name}/temp/staging"
       tempLocation        = "gs://${google_storage_bucket.results.name}/temp"
     }

@@ -24,14 +24,3 @@ variable "image_tag" {
   type        = string
   default     = "0.1.0"
 }
-
-variable "worker_image" {
-  description = "Worker image of the template: cpu or gpu."
-  type        = string
-  default     = "cpu"
-
-  validation {
-    condition     = contains(["cpu", "gpu"], var.worker_image)
-    error_message = "worker_image is cpu or gpu."
-  }
-}
