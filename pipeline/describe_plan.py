@@ -101,7 +101,7 @@ def _measured(plan: Plan) -> list[str]:
     lines = [
         f"  read    {rates.read_seconds * 1000:,.3g} ms an image, none other in flight; "
         f"{readable_bytes(rates.mean_bytes)} a file on average",
-        f"  decode  {rates.decode:,.0f} images/s a core",
+        f"  decode  {rates.decode:,.0f} images/s a core, by its time: other processes do not count",
     ]
     if rates.infer_gpu is not None:
         return [*lines, f"  infer   {rates.infer_gpu:,.0f} images/s on the GPU"]

@@ -30,10 +30,20 @@ def test_a_rate_is_calls_a_second_over_whole_passes() -> None:
         calls.append(item)
         time.sleep(0.02)
 
-    found = rate(work, [1, 2, 3])
+    found = rate(work, [1, 2, 3], time.monotonic)
     assert calls == [1, 2, 3] * (len(calls) // 3)
     assert len(calls) * 0.02 >= 0.4
     assert 20 < found <= 50
+
+
+def test_a_cores_time_does_not_run_while_something_else_does() -> None:
+    def work(_: int) -> None:
+        time.sleep(0.01)
+        end = time.process_time() + 0.02
+        while time.process_time() < end:
+            pass
+
+    assert 40 < rate(work, [1, 2, 3]) <= 50  # 33 by the clock on the wall
 
 
 def test_what_cannot_be_read_or_decoded_is_counted_by_reason_and_not_timed(

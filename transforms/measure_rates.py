@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from transforms.cores import available_cores
 from transforms.decode_images import Preprocessing, decode_image
 from transforms.engines import gpu_is_visible, load_engine
 from transforms.failures import Failure, ImageError
@@ -22,8 +21,8 @@ T = TypeVar("T")
 class Rates(NamedTuple):
     """What a sample showed.
 
-    `decode` and `infer_core` are images/s of one core that does nothing else, `infer_gpu` of a
-    GPU; of the two, the one that this machine cannot show is None.
+    `decode` and `infer_core` are images for each second of a core's time, `infer_gpu` of a GPU's;
+    of the two, the one that this machine cannot show is None.
     """
 
     tried: int
@@ -78,14 +77,21 @@ def measure_rates(
     )
 
 
-def rate(function: Callable[[T], object], items: Sequence[T]) -> float:
-    """Calls a second, over whole passes of `items`."""
-    done, started = 0, time.monotonic()
+def rate(
+    function: Callable[[T], object],
+    items: Sequence[T],
+    clock: Callable[[], float] = time.process_time,
+) -> float:
+    """Calls a second, over whole passes of `items`.
+
+    By default a second of one core's time, which other processes on this machine do not lengthen.
+    """
+    done, started = 0, clock()
     while True:
         for item in items:
             function(item)
         done += len(items)
-        seconds = time.monotonic() - started
+        seconds = clock() - started
         if seconds >= _LEAST_SECONDS:
             return done / seconds
 
@@ -110,9 +116,6 @@ def _infer(
     engine = load_engine(artifact, top_k, batch_size, threads=1)
     batch = [pixels[i % len(pixels)] for i in range(batch_size)]
     engine.top_k(batch)
-    images_per_second = rate(engine.top_k, [batch]) * batch_size
-    if artifact.engine == "litert":
-        return images_per_second, None
-    if gpu_is_visible():
-        return None, images_per_second
-    return images_per_second / available_cores(), None  # TensorFlow took all cores
+    if artifact.engine == "tensorflow" and gpu_is_visible():
+        return None, rate(engine.top_k, [batch], time.monotonic) * batch_size
+    return rate(engine.top_k, [batch]) * batch_size, None
