@@ -1,18 +1,21 @@
 """Rows on standard output, the same five ways in every command that reads."""
 
+import contextlib
 import csv
+import errno
+import io
 import json
+import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Literal, NoReturn
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from transforms.failures import printable
+from pipeline.lay_out_table import Rows, Share, cell, lay_out_table, plain
+
+__all__ = ["Format", "Rows", "Share", "format_options", "print_rows", "print_text"]
 
 Format = Literal["table", "json", "ndjson", "csv", "markdown"]
 
@@ -23,97 +26,123 @@ _HELP: Final[dict[Format, str]] = {
     "csv": "Comma-separated values with a header.",
     "markdown": "A Markdown table.",
 }
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# What Markdown takes for markup; an underscore within a word means nothing to it.
+_MARKUP: Final = re.compile(r"[\\|<&`*\[\]~]|(?<!\w)_|_(?!\w)")
+
+
+class _FormatOption(click.Option):
+    group = "Format"  # its heading in the help of a `GroupedCommand`
 
 
 def format_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --table, --json, --ndjson, --csv and --markdown; the last one given is `format`."""
     for name, text in reversed(_HELP.items()):
         command = click.option(
-            f"--{name}", "format", flag_value=name, default=name == "table", help=text
+            *(f"--{name}", "format"),
+            cls=_FormatOption,
+            flag_value=name,
+            default="table",
+            help=text,
         )(command)
     return command
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], format: Format) -> None:
+def print_rows(columns: Sequence[str], rows: Rows, format: Format) -> None:
     """Prints rows, each a value a column; nothing but them goes to standard output.
 
-    Text is escaped where it would not print; JSON and CSV carry it as it is.
+    Text is escaped in tables where it would not print; JSON and CSV carry it as it is, in UTF-8.
+    What JSON has no word for is null there: NaN and the infinities. A reader that stops early, as
+    `head` does, ends the command quietly.
+
+    Raises:
+        ClickException: standard output cannot be written, since a disk is full for example.
     """
-    _PRINTERS[format](columns, rows)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = sys.stdout.encoding if format == "table" else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+    for text in _LAYOUTS[format](columns, rows):
+        print_text(text)
+    print_text("", flush=True)
 
 
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    values = [list(row) for row in rows]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        is_number = all(isinstance(row[index], (int, float, type(None))) for row in values)
-        table.add_column(column, justify="right" if is_number and values else "left")
-    for row in values:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width to fold lines for
-        console = Console(highlight=False, width=max(console.measure(table).maximum, 1))
-    console.print(table)
+def print_text(text: str, flush: bool = False) -> None:
+    """Writes to standard output as `print_rows` does; `text` brings its own line ends."""
+    try:
+        sys.stdout.write(text)
+        if flush:
+            sys.stdout.flush()
+    except OSError as error:
+        _stop_printing(error)
 
 
-def _print_json(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _stop_printing(error: OSError) -> NoReturn:
+    # Else Python would try once more to write what is left when it ends, and complain.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        raise SystemExit(0) from error
+    raise click.ClickException(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _json_array(columns: Sequence[str], rows: Rows) -> Iterator[str]:
     start = "["
     for row in rows:
-        sys.stdout.write(f"{start}\n  {_object(columns, row)}")
+        yield f"{start}\n  {_object(columns, row)}"
         start = ","
-    sys.stdout.write("[]\n" if start == "[" else "\n]\n")
+    yield "[]\n" if start == "[" else "\n]\n"
 
 
-def _print_ndjson(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _ndjson(columns: Sequence[str], rows: Rows) -> Iterator[str]:
     for row in rows:
-        sys.stdout.write(_object(columns, row) + "\n")
+        yield _object(columns, row) + "\n"
 
 
-def _print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+def _csv(columns: Sequence[str], rows: Rows) -> Iterator[str]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_json(v) if isinstance(v, (list, dict)) else _plain(v) for v in row])
+        writer.writerow([_csv_cell(value) for value in row])
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue()
 
 
-def _print_markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    for row in (columns, ["---"] * len(columns), *rows):
-        cells = (_cell(value).replace("|", "\\|") for value in row)
-        sys.stdout.write(f"| {' | '.join(cells)} |\n")
+def _markdown(columns: Sequence[str], rows: Rows) -> Iterator[str]:
+    yield _markdown_line(columns)
+    yield "|" + "---|" * len(columns) + "\n"
+    for row in rows:
+        yield _markdown_line(row)
 
 
 def _object(columns: Sequence[str], row: Sequence[Any]) -> str:
-    return _json(dict(zip(columns, row, strict=True)))
+    return _json(plain(dict(zip(columns, row, strict=True))))
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _plain(value: Any) -> Any:
-    return (
-        value.isoformat()
-        if isinstance(value, datetime)
-        else value
-        if value is None
-        else (value if isinstance(value, (int, float, str)) else str(value))
-    )
+def _csv_cell(value: Any) -> Any:
+    known = plain(value)
+    return _json(known) if isinstance(known, (bool, list, dict)) else known
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        return printable(_json(value) if isinstance(value, (list, dict)) else str(_plain(value)))
-    return f"{value:,}"
+def _markdown_line(row: Sequence[Any]) -> str:
+    return f"| {' | '.join(_MARKUP.sub(_escaped, cell(value)) for value in row)} |\n"
 
 
-_PRINTERS: Final[dict[Format, Callable[[Sequence[str], Iterable[Sequence[Any]]], None]]] = {
-    "table": _print_table,
-    "json": _print_json,
-    "ndjson": _print_ndjson,
-    "csv": _print_csv,
-    "markdown": _print_markdown,
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\{found[0]}"
+
+
+_LAYOUTS: Final[dict[Format, Callable[[Sequence[str], Rows], Iterator[str]]]] = {
+    "table": lay_out_table,
+    "json": _json_array,
+    "ndjson": _ndjson,
+    "csv": _csv,
+    "markdown": _markdown,
 }
