@@ -114,7 +114,7 @@ def _for_terminal(columns: list[str], rows: list[Sequence[Any]]) -> str:
 def _folds_well(columns: list[str], cells: list[list[Text]], width: int) -> bool:
     """Whether the columns that are too wide keep a readable width when the others have theirs."""
     natural = [
-        max(cell_len(column), *(row[index].cell_len for row in cells), 0)
+        max(*map(cell_len, column.split(" ")), *(row[index].cell_len for row in cells), 0)
         for index, column in enumerate(columns)
     ]
     folded = [min(each, _LEAST_WIDTH) for each in natural]

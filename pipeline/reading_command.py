@@ -12,6 +12,7 @@ from pipeline.print_rows import format_options
 from transforms.models.errors import ModelError, nearest
 
 INTERRUPTED: Final = 130
+_SHARED_GROUPS: Final = ("Format", "Other")
 
 
 class ReadingCommand(GroupedCommand):
@@ -19,6 +20,11 @@ class ReadingCommand(GroupedCommand):
 
     Options may follow arguments. Ctrl-C ends it with exit code 130 and no traceback.
     """
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        """What all of them have stands last in the help."""
+        super().__init__(*args, **attributes)
+        self.params.sort(key=lambda parameter: getattr(parameter, "group", "") in _SHARED_GROUPS)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Runs the command and exits, as `click.Command.main` does."""
@@ -44,6 +50,11 @@ class ReadingCommand(GroupedCommand):
     def _hint(self, error: click.NoSuchOption) -> str:
         known = [flag for parameter in self.params for flag in parameter.opts]
         return nearest(error.option_name, known) or "; --help lists the options"
+
+
+def own_option(group: str, flag: str, **attributes: Any) -> Callable[[Any], Any]:
+    """An option that only this command has; see `pipeline.command.option` for those of a run."""
+    return click.option(flag, cls=GroupedOption, group=group, **attributes)
 
 
 def reading_command(examples: str, **settings: Any) -> Callable[[Callable[..., Any]], Any]:

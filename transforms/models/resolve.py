@@ -43,24 +43,21 @@ def resolve_model(choice: ModelChoice, say: Callable[[str], None]) -> Artifact:
     Raises:
         ModelError: something about the choice cannot be; the message says what would work.
     """
-    labels = _labels(choice.labels)
+    labels = given_labels(choice.labels)
     if labels is not None:
         _check_top_k(choice.top_k, len(labels))
-    request = _own_request(choice) if _is_own(choice.model) else _request(choice, labels, say)
+    request = _own_request(choice) if is_own(choice.model) else _request(choice, labels, say)
     network = network_for(request, say)
     labels = labels or imagenet_labels()
-    if len(labels) != network.classes:
-        raise ModelError(
-            f"--labels {choice.labels!r} has {len(labels)} labels, but {request.name} has "
-            f"{network.classes} classes; give one label for each class"
-        )
+    check_labels(labels, choice.labels, request.name, network.classes)
     _check_top_k(choice.top_k, network.classes)
     name = _display_name(request, network)
     model = f"{name}@{fingerprint(request, labels, choice.resize)}"
     return Artifact(network.path, request.engine, model, network.image_size, labels)
 
 
-def _is_own(model: str) -> bool:
+def is_own(model: str) -> bool:
+    """Whether `--model` means a file of the user's rather than an architecture."""
     return model.endswith(".keras") or "/" in model
 
 
@@ -72,9 +69,7 @@ def _own_request(choice: ModelChoice) -> NetworkRequest:
         )
     if choice.labels is None:
         raise ModelError(f"--model {choice.model!r} needs --labels FILE: the names of its classes")
-    path = Path(choice.model).expanduser() if is_local(choice.model) else fetched(choice.model)
-    if not path.is_file():
-        raise ModelError(f"--model {choice.model!r} is not a file; give the path of a .keras file")
+    path = own_model_file(choice.model)
     return NetworkRequest(
         name=path.stem,
         model_file=str(path),
@@ -86,6 +81,18 @@ def _own_request(choice: ModelChoice) -> NetworkRequest:
         precision=choice.precision,
         engine=_engine(choice),
     )
+
+
+def own_model_file(model: str) -> Path:
+    """The user's `.keras` file as a local path, fetched first if it is remote.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    path = Path(model).expanduser() if is_local(model) else fetched(model)
+    if not path.is_file():
+        raise ModelError(f"--model {model!r} is not a file; give the path of a .keras file")
+    return path
 
 
 def _request(
@@ -131,7 +138,12 @@ def _engine(choice: ModelChoice) -> Literal["tensorflow", "litert"]:
         raise ModelError(str(error)) from error
 
 
-def _labels(location: str | None) -> tuple[Label, ...] | None:
+def given_labels(location: str | None) -> tuple[Label, ...] | None:
+    """The labels of `--labels`, or None without it.
+
+    Raises:
+        ModelError: they cannot be read, or are no labels.
+    """
     if location is None:
         return None
     try:
@@ -141,6 +153,15 @@ def _labels(location: str | None) -> tuple[Label, ...] | None:
         raise ModelError(f"--labels {location!r} cannot be read: {error}") from error
     except ValueError as error:
         raise ModelError(f"--labels: {error}") from error
+
+
+def check_labels(labels: tuple[Label, ...], location: str | None, name: str, classes: int) -> None:
+    """Raises ModelError unless the `classes` of the model `name` have a label each."""
+    if len(labels) != classes:
+        raise ModelError(
+            f"--labels {location!r} has {len(labels)} labels, but {name} has "
+            f"{classes} classes; give one label for each class"
+        )
 
 
 def _check_top_k(top_k: int, classes: int) -> None:
