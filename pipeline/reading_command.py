@@ -1,5 +1,7 @@
 """What the commands that read have in common: their errors, their exit codes, their formats."""
 
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -31,6 +33,8 @@ class ReadingCommand(GroupedCommand):
         raise SystemExit(self._exit_code(*args, **extra | {"standalone_mode": False}))
 
     def _exit_code(self, *args: Any, **extra: Any) -> int:
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
         try:
             return int(super().main(*args, **extra) or 0)
         except click.NoSuchOption as error:

@@ -90,6 +90,21 @@ def decode_image(content: bytes, preprocessing: Preprocessing) -> Picture:
         raise _decoding_error(f"{name} of {len(content):,} bytes", is_whole, error) from error
 
 
+def decode_fetched(fetched: FetchedImage, preprocessing: Preprocessing) -> DecodedImage:
+    """`decode_image` for one record; a failure, earlier or of its own, is in the record."""
+    slot = fetched.slot
+    if fetched.content is None:
+        return DecodedImage(slot, None, None, None, None, fetched.failure)
+    try:
+        picture = decode_image(fetched.content, preprocessing)
+    except ImageError as error:
+        failure = error.at("decode")
+        return DecodedImage(slot, None, None, None, name_format(fetched.content), failure)
+    return DecodedImage(
+        slot, picture.pixels, picture.width, picture.height, picture.format, failure=None
+    )
+
+
 class DecodeImages(beam.PTransform):
     """`FetchedImage`s to `DecodedImage`s, on a thread for each core."""
 
@@ -103,24 +118,10 @@ class DecodeImages(beam.PTransform):
         preprocessing = self._preprocessing
 
         def decode(image: FetchedImage) -> DecodedImage:
-            return _decoded(image, preprocessing)
+            return decode_fetched(image, preprocessing)
 
         pool = PooledMap(decode, available_cores, _AHEAD)
         return fetched | beam.ParDo(pool).with_output_types(DecodedImage)
-
-
-def _decoded(fetched: FetchedImage, preprocessing: Preprocessing) -> DecodedImage:
-    slot = fetched.slot
-    if fetched.content is None:
-        return DecodedImage(slot, None, None, None, None, fetched.failure)
-    try:
-        picture = decode_image(fetched.content, preprocessing)
-    except ImageError as error:
-        failure = error.at("decode")
-        return DecodedImage(slot, None, None, None, name_format(fetched.content), failure)
-    return DecodedImage(
-        slot, picture.pixels, picture.width, picture.height, picture.format, failure=None
-    )
 
 
 def _pixels(image: ImageFile, stripped: Stripped, preprocessing: Preprocessing) -> Pixels:

@@ -6,7 +6,7 @@ from apache_beam.pvalue import PCollection
 from transforms.failures import ImageError
 from transforms.pooled_map import PooledMap
 from transforms.records import FetchedImage, Slot
-from transforms.storage import storage_for, too_many_bytes
+from transforms.storage import Content, storage_for, too_many_bytes
 
 # Local reads keep a disk busy with few threads; an object store answers in tens of milliseconds.
 THREADS = 16
@@ -24,7 +24,12 @@ def read_image(slot: Slot, max_bytes: int) -> FetchedImage:
         content = storage_for(image.uri).read(image.uri, max_bytes)
     except ImageError as error:
         return FetchedImage(slot, None, error.at("read"))
-    image = image._replace(byte_size=len(content.data))
+    return with_content(slot, content)
+
+
+def with_content(slot: Slot, content: Content) -> FetchedImage:
+    """An image whose bytes have come, wherever from; none at all is a failure."""
+    image = slot.image._replace(byte_size=len(content.data))
     if content.last_modified is not None:
         image = image._replace(last_modified=content.last_modified)
     slot = slot._replace(image=image)
