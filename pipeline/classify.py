@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 import pyarrow as pa
@@ -26,7 +26,7 @@ from transforms.decode_images import Preprocessing, decode_fetched
 from transforms.engines import Engine, load_engine
 from transforms.failures import ImageError
 from transforms.models.artifact import Artifact
-from transforms.models.resolve import resolve_model
+from transforms.models.resolve import ScalingName, resolve_model
 from transforms.read_images import read_image, with_content
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
 from transforms.schema import SCHEMA, row_of
@@ -59,6 +59,7 @@ _CSV_COLUMNS: Final = (
 @option("Model", "--image-size", type=int, metavar="PIXELS")
 @option("Model", "--weights", metavar="imagenet|FILE")
 @option("Model", "--labels", metavar="FILE")
+@option("Model", "--scaling", type=click.Choice(list(get_args(ScalingName))))
 @option("Model", "--top-k", type=int, metavar="K")
 @option("Images", "--resize", type=click.Choice(["crop", "squash", "keras"]))
 @option("Images", "--max-bytes", type=int, metavar="N")

@@ -27,6 +27,8 @@ HELP: Final = {
     "--weights": "imagenet: Keras' published file, downloaded once and checked; or your own "
     ".h5 / .weights.h5 file, local or gs://.",
     "--labels": "Class names of your own model: text, one a line, or CSV class_index,wnid,label.",
+    "--scaling": "What pixels become for your own model; auto: 0..255 if it scales them itself, "
+    "with Rescaling, Normalization or preprocess_input, else -1..1.",
     "--top-k": "Classes kept for each image, best first.",
     "--resize": "crop: largest centred square, then resize. squash: resize the whole picture. "
     "keras: exactly keras.utils.load_img(target_size).",

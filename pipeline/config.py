@@ -6,7 +6,7 @@ from typing import Final, Literal
 from transforms.decode_images import Resize
 from transforms.engines import EngineName
 from transforms.list_images import Source
-from transforms.models.resolve import IMAGENET, ModelChoice, Precision
+from transforms.models.resolve import IMAGENET, ModelChoice, Precision, ScalingName
 
 # Beam takes a runner's name in any case and without its ending, and so does this.
 _LOCAL_RUNNERS: Final = ("direct", "bundlebaseddirect", "fnapi")
@@ -29,6 +29,7 @@ class Config:
     image_size: int | None = None
     weights: str = IMAGENET
     labels: str | None = None
+    scaling: ScalingName = "auto"
     top_k: int = 5
     resize: Resize = "crop"
     precision: Precision = "float32"
@@ -64,6 +65,7 @@ class Config:
             self.resize,
             self.precision,
             self.engine,
+            self.scaling,
         )
 
     @property

@@ -109,12 +109,12 @@ def _network(config: Config) -> Any:
             raise ModelError(
                 f"--model {config.model!r} brings its own input size; drop --alpha and --image-size"
             )
-        from transforms.models.own_model import load_own_model
+        from transforms.models.own_model import class_count, load_own_model
 
         path = own_model_file(config.model)
         model = load_own_model(path)
         if labels is not None:
-            check_labels(labels, config.labels, path.stem, model.output_shape[-1])
+            check_labels(labels, config.labels, path.stem, class_count(model))
         return model
     entry = architecture(config.model)
     alpha = DEFAULT_ALPHA if config.alpha is None else config.alpha

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -22,6 +22,7 @@ from pipeline.describe_plan import describe_plan, plan_json
 from pipeline.launch import Outcome, RunFailedError, launch
 from pipeline.plan import make_plan
 from pipeline.prices import Prices
+from transforms.models.resolve import ScalingName
 
 _PROG = "python -m pipeline.run"
 _FAILED, _USAGE, _TOO_MANY_FAILURES, _UNBALANCED, _INTERRUPTED = 1, 2, 3, 4, 130
@@ -50,6 +51,7 @@ _PLAN_FORMAT = click.Choice(["text", "json"])
 @option("Model", "--image-size", type=int, metavar="PIXELS")
 @option("Model", "--weights", metavar="imagenet|FILE")
 @option("Model", "--labels", metavar="FILE")
+@option("Model", "--scaling", type=click.Choice(list(get_args(ScalingName))))
 @option("Model", "--top-k", type=int, metavar="K")
 @option("Images", "--resize", type=click.Choice(["crop", "squash", "keras"]))
 @option("Images", "--max-bytes", type=int, metavar="N")

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from transforms.models.errors import ModelError
 from transforms.models.labels import Label
@@ -24,7 +24,10 @@ from transforms.models.weights import cache_folder, sha256_of
 MODEL_ERROR = 3
 MODEL_ERROR_FILE = "error.txt"
 # Raised whenever `build_network` makes something else of the same request.
-_BUILDER = 3
+_BUILDER = 4
+
+
+AUTO: Final = "auto"
 
 
 class NetworkRequest(NamedTuple):
@@ -39,6 +42,7 @@ class NetworkRequest(NamedTuple):
     classes: int
     precision: str
     engine: Literal["tensorflow", "litert"]
+    scaling: str = AUTO  # of the pixels for a .keras file: a key of `SCALINGS`, or found out
 
 
 class Network(NamedTuple):

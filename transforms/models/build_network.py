@@ -16,7 +16,7 @@ import tensorflow as tf
 from transforms.models.artifact import MODEL_ERROR, MODEL_ERROR_FILE, NetworkRequest
 from transforms.models.calibration import calibration
 from transforms.models.errors import ModelError
-from transforms.models.own_model import load_own_model, scaling_of, wants_softmax
+from transforms.models.own_model import Outputs, load_own_model, outputs_of, scaling_of
 from transforms.models.rounding import round_kernels
 from transforms.models.weight_files import load_weights
 from transforms.models.zoo import ARCHITECTURES, Scaling
@@ -28,28 +28,29 @@ def build_network(request: NetworkRequest, folder: Path) -> None:
     Raises:
         ModelError: the weights do not fit, or the user's model is no image classifier.
     """
+    outputs: Outputs
     if request.model_file:
         model = load_own_model(Path(request.model_file))
-        scaling = scaling_of(model)
-        softmax = wants_softmax(model, scaling)
+        scaling = scaling_of(model, request.scaling)
+        outputs = outputs_of(model, scaling)
     else:
         entry = ARCHITECTURES[request.name]
         assert request.image_size is not None, "only a .keras file says its own size"
         model = entry.build(request.alpha, request.image_size, request.classes)
         if request.weights_file and entry.packaged_weights is None:
             load_weights(model, Path(request.weights_file), request.weights_name)
-        scaling, softmax = entry.scaling, False
-    size, classes = int(model.input_shape[1]), int(model.output_shape[-1])
+        scaling, outputs = entry.scaling, "probabilities"
+    size = int(model.input_shape[1])
     if request.precision == "int8":
         round_kernels(model, (p * scaling.scale + scaling.offset for p in calibration(size)))
-    whole = _from_uint8(_in_precision(model, request.precision), scaling, softmax)
+    whole = _from_uint8(_in_precision(model, request.precision), scaling, outputs)
     if request.engine == "litert":
         file = "network.tflite"
         (folder / file).write_bytes(_to_litert(whole, request.precision, size))
     else:
         file = "saved_model"
         _to_saved_model(whole, folder / file)
-    facts = {"file": file, "image_size": size, "classes": classes}
+    facts = {"file": file, "image_size": size, "classes": int(whole.output_shape[-1])}
     (folder / "network.json").write_text(json.dumps(facts))
 
 
@@ -67,13 +68,21 @@ def _in_precision(model: Any, precision: str) -> Any:
     return cast
 
 
-def _from_uint8(model: Any, scaling: Scaling, softmax: bool) -> Any:
-    """[n, size, size, 3] uint8 pixels to [n, classes] float32 probabilities."""
+def _from_uint8(model: Any, scaling: Scaling, kind: Outputs) -> Any:
+    """[n, size, size, 3] uint8 pixels to [n, classes] float32 probabilities.
+
+    A single output is the probability of the second of two classes.
+    """
     pixels = keras.Input(model.input_shape[1:], dtype="uint8", name="pixels")
     scaled = keras.layers.Rescaling(scaling.scale, scaling.offset, dtype="float32")(pixels)
     outputs = keras.layers.Activation("linear", dtype="float32")(model(scaled, training=False))
-    if softmax:
-        outputs = keras.layers.Softmax(dtype="float32")(outputs)
+    is_binary = model.output_shape[-1] == 1
+    if kind == "logits":
+        activation = "sigmoid" if is_binary else "softmax"
+        outputs = keras.layers.Activation(activation, dtype="float32")(outputs)
+    if is_binary:
+        rest = keras.layers.Rescaling(-1.0, 1.0, dtype="float32")(outputs)
+        outputs = keras.layers.Concatenate(dtype="float32")([rest, outputs])
     return keras.Model(pixels, outputs)
 
 

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from transforms.engines import EngineName, resolve_engine
-from transforms.models.artifact import Artifact, Network, NetworkRequest, fingerprint, network_for
+from transforms.models.artifact import (
+    AUTO,
+    Artifact,
+    Network,
+    NetworkRequest,
+    fingerprint,
+    network_for,
+)
 from transforms.models.errors import ModelError
 from transforms.models.labels import Label, imagenet_labels, read_labels
 from transforms.models.weights import fetched, own_weights, published_weights
@@ -13,6 +20,7 @@ from transforms.models.zoo import architecture
 from transforms.storage import is_local, storage_for
 
 Precision = Literal["float32", "int8", "float16", "bfloat16"]
+ScalingName = Literal["auto", "-1..1", "0..1", "0..255"]
 
 IMAGENET: Final = "imagenet"
 DEFAULT_ALPHA: Final = 1.0
@@ -33,6 +41,7 @@ class ModelChoice(NamedTuple):
     resize: str
     precision: Precision
     engine: EngineName
+    scaling: ScalingName = AUTO
 
 
 def resolve_model(choice: ModelChoice, say: Callable[[str], None]) -> Artifact:
@@ -80,6 +89,7 @@ def _own_request(choice: ModelChoice) -> NetworkRequest:
         classes=0,
         precision=choice.precision,
         engine=_engine(choice),
+        scaling=choice.scaling,
     )
 
 
@@ -99,6 +109,11 @@ def _request(
     choice: ModelChoice, labels: tuple[Label, ...] | None, say: Callable[[str], None]
 ) -> NetworkRequest:
     entry = architecture(choice.model)
+    if choice.scaling != AUTO:
+        raise ModelError(
+            f"--scaling {choice.scaling} is for a .keras file of your own: {entry.name} has its "
+            "own; drop it"
+        )
     alpha = DEFAULT_ALPHA if choice.alpha is None else choice.alpha
     image_size = choice.image_size or DEFAULT_IMAGE_SIZE
     engine = _engine(choice)

@@ -22,6 +22,12 @@ MINUS_ONE_TO_ONE: Final = Scaling(1 / 127.5, -1.0)
 EFFICIENTNET_LITE: Final = Scaling(1 / 128, -127 / 128)
 # MobileNet v3 has a Rescaling layer of its own: scaling before it as well is a known mistake.
 INSIDE_THE_NETWORK: Final = Scaling(1.0, 0.0)
+# What --scaling says of a model of one's own; "auto" is none of these.
+SCALINGS: Final = {
+    "-1..1": MINUS_ONE_TO_ONE,
+    "0..1": Scaling(1 / 255, 0.0),
+    "0..255": INSIDE_THE_NETWORK,
+}
 
 
 class PublishedWeights(NamedTuple):
