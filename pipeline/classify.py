@@ -16,7 +16,7 @@ from typing import Any, Final, get_args
 import click
 import pyarrow as pa
 
-from pipeline.command import option
+from pipeline.command import complete_paths, option
 from pipeline.config import Config, UsageError
 from pipeline.print_rows import Format, Share, print_rows
 from pipeline.reading_command import reading_command
@@ -53,7 +53,9 @@ _CSV_COLUMNS: Final = (
 
 
 @reading_command(_EXAMPLES)
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete_paths
+)
 @option("Model", "--model", metavar="NAME|FILE")
 @option("Model", "--alpha", type=float, metavar="X")
 @option("Model", "--image-size", type=int, metavar="PIXELS")

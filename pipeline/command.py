@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from pipeline.config import Config
 
@@ -84,6 +85,15 @@ def option(group: str, flag: str, *names: str, **attributes: Any) -> Callable[[A
     text = HELP[flag]
     if default not in (None, "", (), False):
         text += f"  [default: {default}]"
+    if set(attributes.get("metavar", "").split("|")) & {"FILE", "PATH", "FOLDER"}:
+        attributes["shell_complete"] = complete_paths
     return click.option(
         flag, *names, cls=GroupedOption, group=group, help=text, default=None, **attributes
     )
+
+
+def complete_paths(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Leaves it to the shell to complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]

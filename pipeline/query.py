@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 import click
 import duckdb
 
+from pipeline.command import complete_paths
 from pipeline.config import UsageError
 from pipeline.print_rows import Format, Share, print_rows, print_text
 from pipeline.reading_command import own_option, reading_command
@@ -45,7 +46,7 @@ _DATASET: Final = re.compile(r"([\w-]+\.)?\w+")
 
 
 @reading_command(_EXAMPLES)
-@click.argument("output", metavar="OUTPUT")
+@click.argument("output", metavar="OUTPUT", shell_complete=complete_paths)
 @click.argument("sql", metavar="[SQL]", required=False)
 @own_option("Rows", "--label", metavar="TEXT", help="Images whose best class has TEXT in its name.")
 @own_option(

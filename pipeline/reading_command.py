@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable
+from difflib import SequenceMatcher
 from typing import Any, Final
 
 import click
@@ -11,22 +12,19 @@ from pipeline import __version__
 from pipeline.command import GroupedCommand, GroupedOption
 from pipeline.config import UsageError
 from pipeline.print_rows import format_options
-from transforms.models.errors import ModelError, nearest
+from transforms.models.errors import ModelError
 
 INTERRUPTED: Final = 130
+_LEAST_RATIO: Final = 0.6
+_EQUALLY_NEAR: Final = 0.01
 _SHARED_GROUPS: Final = ("Format", "Other")
 
 
-class ReadingCommand(GroupedCommand):
+class OneLineErrors(click.Command):
     """Ends every mistake of the user's with one line on standard error and exit code 2.
 
-    Options may follow arguments. Ctrl-C ends it with exit code 130 and no traceback.
+    Ctrl-C ends it with exit code 130 and no traceback.
     """
-
-    def __init__(self, *args: Any, **attributes: Any) -> None:
-        """What all of them have stands last in the help."""
-        super().__init__(*args, **attributes)
-        self.params.sort(key=lambda parameter: getattr(parameter, "group", "") in _SHARED_GROUPS)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Runs the command and exits, as `click.Command.main` does."""
@@ -37,23 +35,27 @@ class ReadingCommand(GroupedCommand):
             warnings.simplefilter("ignore")
         try:
             return int(super().main(*args, **extra) or 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
         except click.NoSuchOption as error:
-            return self._refuse(f"no such option: {error.option_name}{self._hint(error)}")
+            return _refuse(f"no such option: {error.option_name}{_hint(error)}")
         except click.ClickException as error:
             message = error.format_message()
-            return self._refuse(message[:1].lower() + message[1:], error.exit_code)
+            return _refuse(message[:1].lower() + message[1:], error.exit_code)
         except (UsageError, ModelError) as error:
-            return self._refuse(str(error))
+            return _refuse(str(error))
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED
 
-    def _refuse(self, message: str, code: int = click.UsageError.exit_code) -> int:
-        click.echo(f"error: {message}", err=True)
-        return code
 
-    def _hint(self, error: click.NoSuchOption) -> str:
-        known = [flag for parameter in self.params for flag in parameter.opts]
-        return nearest(error.option_name, known) or "; --help lists the options"
+class ReadingCommand(OneLineErrors, GroupedCommand):
+    """A command that prints rows."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        """What all of them have stands last in the help."""
+        super().__init__(*args, **attributes)
+        self.params.sort(key=lambda parameter: getattr(parameter, "group", "") in _SHARED_GROUPS)
 
 
 def own_option(group: str, flag: str, **attributes: Any) -> Callable[[Any], Any]:
@@ -77,3 +79,19 @@ def reading_command(examples: str, **settings: Any) -> Callable[[Callable[..., A
         return command(format_options(version(function)))
 
     return decorate
+
+
+def _refuse(message: str, code: int = click.UsageError.exit_code) -> int:
+    click.echo(f"error: {message}", err=True)
+    return code
+
+
+def _hint(error: click.NoSuchOption) -> str:
+    command = error.ctx.command if error.ctx else None
+    known = [flag for parameter in (command.params if command else ()) for flag in parameter.opts]
+    ratios = {flag: SequenceMatcher(None, flag, error.option_name).ratio() for flag in known}
+    best = max(ratios.values(), default=0.0)
+    if best < _LEAST_RATIO:
+        return "; --help lists the options"
+    near = [repr(flag) for flag, ratio in ratios.items() if ratio > best - _EQUALLY_NEAR]
+    return f" (did you mean {' or '.join(near)}?)"
