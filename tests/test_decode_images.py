@@ -1,8 +1,6 @@
 import io
-import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,10 +11,12 @@ from apache_beam.testing.util import assert_that
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tests.image_files import exif, png, saved
+from tests.image_files import exif, saved
 from tests.model_fixtures import PHOTOS, SHARED, needs_shared
 from tests.odd_images import HEIGHT, WIDTH, content_of, odd_images, picture, plain_files
+from transforms import decode_image as decode_image_module
 from transforms import decode_images
+from transforms import resize as resize_module
 from transforms.decode_images import DecodeImages, Picture, Preprocessing, Resize, decode_image
 from transforms.failures import Failure, ImageError
 from transforms.formats import name_format
@@ -274,7 +274,7 @@ def test_any_exception_of_a_decoder_is_the_images_error(monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(decode_images, "_pixels", fail)
+    monkeypatch.setattr(decode_image_module, "_shrunk", fail)
     assert failure(plain_files()["plain.png"]).message.endswith("is damaged: ZeroDivisionError")
 
 
@@ -284,34 +284,85 @@ def test_an_image_without_memory_to_decode_it_has_too_many_pixels(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decode_images, "_pixels", fail)
+    monkeypatch.setattr(decode_image_module, "_shrunk", fail)
     found = failure(plain_files()["plain.png"])
     assert found.error == "too_many_pixels"
     assert "needs more memory to decode than there is" in found.message
 
 
-def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    under_way, most = 0, {True: 0, False: 0}
+# Images that take much.
 
-    def watch(image: Image.Image, *_: object) -> Any:
-        nonlocal under_way
-        under_way += 1
-        time.sleep(0.02)
-        most[image.width > 50] = max(most[image.width > 50], under_way)
-        under_way -= 1
-        return np.zeros((SIDE, SIDE, 3), np.uint8)
 
-    monkeypatch.setattr(decode_images, "_pixels", watch)
-    monkeypatch.setattr(decode_images, "_LARGE_PIXELS", 50 * 50)
-    for side in (50, 51):
-        content = png((side, side), 8, 0, [bytes(side)] * side)
-        threads = [threading.Thread(target=decode, args=(content,)) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert most[True] == 1
-    assert most[False] > 1
+def noise(mode: str, size: tuple[int, int]) -> Image.Image:
+    """Random pixels, each of its own."""
+    width, height = size
+    depth = len(Image.new(mode, (1, 1)).getbands())
+    values = np.random.default_rng(1).integers(0, 256, (height, width, depth), np.uint8)
+    return Image.frombytes(mode, size, values.tobytes())
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "CMYK", "P", "1"])
+@pytest.mark.parametrize("size", [(517, 401), (300, 1201), (64, 65), (3000, 70), (40, 30)])
+def test_an_image_in_bands_is_as_one_in_whole(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], mode: str, resize: Resize
+) -> None:
+    image = noise("L", size) if mode in ("P", "1") else noise(mode, size)
+    image = image.quantize(16) if mode == "P" else image.convert(mode)
+    content = saved(image, "TIFF" if mode == "CMYK" else "PNG")
+    whole = decode(content, resize).pixels
+    monkeypatch.setattr(decode_image_module, "_BANDED_PIXELS", 0)
+    monkeypatch.setattr(resize_module, "_BAND_PIXELS", 5000)
+    np.testing.assert_array_equal(decode(content, resize).pixels, whole)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_an_image_in_bands_is_turned(monkeypatch: pytest.MonkeyPatch, turn: int) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = turn
+    image = picture().resize((512, 384))
+    content = saved(image, "PNG", exif=tag)
+    whole = decode(content).pixels
+    monkeypatch.setattr(decode_image_module, "_BANDED_PIXELS", 0)
+    monkeypatch.setattr(resize_module, "_BAND_PIXELS", 5000)
+    # Columns before rows, or rows before columns: rounding may differ.
+    np.testing.assert_allclose(decode(content).pixels.astype(int), whole, atol=turn >= 5)
+
+
+def test_a_frame_of_a_gif_in_bands_lies_on_white(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = content_of("small_frame.gif")
+    whole = decode(content).pixels
+    monkeypatch.setattr(decode_image_module, "_BANDED_PIXELS", 0)
+    for pixels in (96, 300, 700):
+        monkeypatch.setattr(resize_module, "_BAND_PIXELS", pixels)
+        np.testing.assert_array_equal(decode(content).pixels, whole)
+
+
+def test_an_image_that_takes_much_is_decoded_in_a_process_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = plain_files()["plain.png"]
+    here = decode(content)
+    monkeypatch.setattr(decode_images, "_GUARDED_MEMORY", 0)
+    monkeypatch.setattr(decode_images, "decode_opened", None)
+    apart = decode(content)
+    np.testing.assert_array_equal(apart.pixels, here.pixels)
+    assert apart[1:] == here[1:] == (WIDTH, HEIGHT, "PNG")
+
+
+def test_an_image_that_takes_more_than_all_memory_has_too_many_pixels() -> None:
+    """Progressive, each value of each pixel kept: 150 megapixels by three by two bytes."""
+    jpeg = content_of("progressive.jpg")
+    frame = jpeg.index(b"\xff\xc2")
+    sampled = jpeg[: frame + 11] + b"\x11" + jpeg[frame + 12 :]
+    large = sampled[: frame + 5] + (12_500).to_bytes(2, "big") * 2 + sampled[frame + 9 :]
+    with pytest.raises(ImageError) as caught:
+        decode_image(large, Preprocessing(SIDE, "crop", 180_000_000))
+    assert caught.value.error == "too_many_pixels"
+    assert str(caught.value) == (
+        "JPEG of 12500 x 12500 pixels needs about 979 MB to decode, more than the limit of "
+        "900 MB; raise --max-pixels to raise both"
+    )
 
 
 # The transform.

@@ -17,6 +17,7 @@ RETRYABLE: Final[dict[str, bool]] = {
     "truncated": False,
     "corrupt": False,
     "too_many_pixels": False,
+    "too_slow": True,
     "not_finite": False,
     "out_of_memory": True,
     "inference_failed": True,
@@ -64,4 +65,13 @@ def too_many_pixels(what: str, limit: int) -> ImageError:
     return ImageError(
         "too_many_pixels",
         f"{what} pixels is more than the limit of {limit:,}; raise --max-pixels to take it",
+    )
+
+
+def too_much_memory(what: str, needed: int, limit: int) -> ImageError:
+    """The error of an image that cannot be decoded in `limit` bytes, which follow from pixels."""
+    needs = f"{what} pixels needs about {needed // 10**6:,} MB to decode"
+    return ImageError(
+        "too_many_pixels",
+        f"{needs}, more than the limit of {limit // 10**6:,} MB; raise --max-pixels to raise both",
     )

@@ -20,6 +20,10 @@ InT = TypeVar("InT")
 OutT = TypeVar("OutT")
 
 
+def _weightless(_: object) -> int:
+    return 0
+
+
 class PooledMap(beam.DoFn, Generic[InT, OutT]):
     """Applies a function to each element on a pool of threads.
 
@@ -28,12 +32,22 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
     """
 
     def __init__(
-        self, function: Callable[[InT], OutT], threads: Callable[[], int], ahead: int
+        self,
+        function: Callable[[InT], OutT],
+        threads: Callable[[], int],
+        ahead: int,
+        weigh: Callable[[InT], int] = _weightless,
+        most_weight: int = 1,
     ) -> None:
-        """Asks `threads()` on the worker; at most `ahead` elements are under way or wait."""
+        """Asks `threads()` on the worker; at most `ahead` elements are under way or wait.
+
+        Nor do they `weigh` more than `most_weight` together, unless a single one does.
+        """
         self._function = function
         self._threads = threads
         self._ahead = ahead
+        self._weigh = weigh
+        self._most_weight = most_weight
 
     def setup(self) -> None:
         """Starts the pool."""
@@ -41,18 +55,28 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
 
     def start_bundle(self) -> None:
         """Nothing is under way."""
-        self._under_way: deque[Future[OutT]] = deque()
+        self._under_way: deque[tuple[Future[OutT], int]] = deque()
+        self._weight = 0
 
     def process(self, element: InT) -> Iterator[OutT]:
         """Hands on what is done, in order, until there is room, and one element to the pool."""
-        while len(self._under_way) >= self._ahead:
-            yield self._under_way.popleft().result()
-        self._under_way.append(self._pool.submit(self._function, element))
+        weight = self._weigh(element)
+        while self._under_way and (
+            len(self._under_way) >= self._ahead or self._weight + weight > self._most_weight
+        ):
+            yield self._first()
+        self._weight += weight
+        self._under_way.append((self._pool.submit(self._function, element), weight))
 
     def finish_bundle(self) -> Iterator[Any]:
         """Hands on the rest."""
         while self._under_way:
-            yield in_global_window(self._under_way.popleft().result())
+            yield in_global_window(self._first())
+
+    def _first(self) -> OutT:
+        future, weight = self._under_way.popleft()
+        self._weight -= weight
+        return future.result()
 
     def teardown(self) -> None:
         """Ends the pool."""

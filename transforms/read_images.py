@@ -11,6 +11,10 @@ from transforms.storage import Content, storage_for, too_many_bytes
 # Local reads keep a disk busy with few threads; an object store answers in tens of milliseconds.
 THREADS = 16
 _AHEAD = 64
+# Together as large as this, or a single larger one; a size that the listing does not know is
+# taken for that of a large photograph.
+_AHEAD_BYTES = 64_000_000
+_USUAL_BYTES = 4_000_000
 
 
 def read_image(slot: Slot, max_bytes: int) -> FetchedImage:
@@ -54,5 +58,10 @@ class ReadImages(beam.PTransform):
         def read(slot: Slot) -> FetchedImage:
             return read_image(slot, max_bytes)
 
-        pool = PooledMap(read, lambda: THREADS, _AHEAD)
+        pool = PooledMap(read, lambda: THREADS, _AHEAD, _listed_bytes, _AHEAD_BYTES)
         return slots | beam.ParDo(pool).with_output_types(FetchedImage)
+
+
+def _listed_bytes(slot: Slot) -> int:
+    size = slot.image.byte_size
+    return _USUAL_BYTES if size is None else size

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from transforms.failures import too_many_pixels
+from transforms.failures import ImageError, too_many_pixels
 from transforms.tiff_directory import is_whole, orientation, pixels_only
 
 # JPEG markers, T.81 table B.1: with nothing to skip, application data, comment, start of scan.
@@ -22,6 +22,8 @@ _FRAMES: Final = frozenset((*range(0xC0, 0xD0), 0xDE)) - {0xC4, 0xC8, 0xCC}
 # Sequential or progressive DCT. libjpeg-turbo scales no lossless JPEG; Pillow expects it to, and
 # then writes past its buffer.
 _DCT_FRAMES: Final = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+# Sequential, or lossless: a scan that holds all components makes the pixels as it is read.
+_ONE_PASS_FRAMES: Final = frozenset((0xC0, 0xC1, 0xC3, 0xC9, 0xCB))
 # Bytes of a tRNS chunk by colour type: grey, RGB, palette.
 _TRNS_SIZES: Final = {0: (2,), 2: (6,), 3: range(1, 257)}
 # A BMP has at least 14 bytes of file header and 12 of the image's.
@@ -29,19 +31,24 @@ _BMP_HEADERS = 26
 # Encoders write about ten scans; each costs a pass over all pixels however few bytes it has.
 _MOST_SCANNED = 20
 _SCAN_BYTES = 10  # at least, the marker and its parameters
+# Segments, chunks or blocks: each costs Python a microsecond, here and again in Pillow. Encoders
+# make at most 12,000 chunks of 100 MB, and 400,000 of a GIF's blocks.
+_MOST_PARTS, _MOST_GIF_BLOCKS = 200_000, 1_000_000
 
 
 class Stripped(NamedTuple):
     """What a decoder needs, how to turn the picture upright, and whether its end is there.
 
-    `orientation` is 1 to 8 as in EXIF, and 1 for TIFF, whose decoder sees to it.
-    `is_scalable` is for JPEG: whether it may be decoded at 1/2, 1/4 or 1/8.
+    `orientation` is 1 to 8 as in EXIF. `is_scalable` and `scans` are for JPEG: whether it may be
+    decoded at 1/2, 1/4 or 1/8, and in how many scans, 0 if one pass over the file makes all the
+    pixels and no coefficients need be kept.
     """
 
     content: bytes
     orientation: int
     is_whole: bool
     is_scalable: bool = False
+    scans: int = 0
 
 
 def strip_metadata(content: bytes, name: str, max_pixels: int) -> Stripped:
@@ -51,7 +58,8 @@ def strip_metadata(content: bytes, name: str, max_pixels: int) -> Stripped:
         ImageError: truncated, corrupt, unsupported_format or too_many_pixels, by the header.
     """
     if name == "TIFF":
-        return Stripped(pixels_only(content, max_pixels), 1, is_whole(content))
+        turn = orientation(content)
+        return Stripped(pixels_only(content, max_pixels), turn, is_whole(content))
     if name == "BMP":
         size = int.from_bytes(content[2:6], "little")
         return Stripped(content, 1, len(content) >= max(size, _BMP_HEADERS))
@@ -60,8 +68,10 @@ def strip_metadata(content: bytes, name: str, max_pixels: int) -> Stripped:
 
 
 def _jpeg(content: bytes, max_pixels: int) -> Stripped:
-    kept, at, turn, pixels, frames = [content[:2]], 2, 0, 0, []
+    kept, at, turn, pixels, components, frames = [content[:2]], 2, 0, 0, 0, []
+    parts = _Parts("JPEG")
     while content[at : at + 1] == b"\xff" and at + 4 <= len(content):
+        parts.add()
         marker = content[at + 1]
         if marker == 0xFF:  # padding
             at += 1
@@ -75,6 +85,7 @@ def _jpeg(content: bytes, max_pixels: int) -> Stripped:
         if marker in _FRAMES:
             frames.append(marker)
             pixels = int.from_bytes(segment[5:7], "big") * int.from_bytes(segment[7:9], "big")
+            components = int.from_bytes(segment[9:10], "big")
         if marker not in _JPEG_METADATA and (marker not in _JPEG_COLOUR or len(segment) >= 16):
             kept.append(segment)
         at = end
@@ -83,7 +94,22 @@ def _jpeg(content: bytes, max_pixels: int) -> Stripped:
     is_scalable = starts_scan and len(frames) == 1 and frames[0] in _DCT_FRAMES
     _check_scans(content, at, pixels or max_pixels, max_pixels)
     is_whole = content.rfind(b"\xff\xd9", at) >= 0
-    return Stripped(b"".join(kept), turn or 1, is_whole, is_scalable)
+    in_first_scan = int.from_bytes(content[at + 4 : at + 5], "big")
+    is_one_pass = in_first_scan == components and set(frames) <= _ONE_PASS_FRAMES
+    scans = 0 if is_one_pass else content.count(b"\xff\xda", at)
+    return Stripped(b"".join(kept), turn or 1, is_whole, is_scalable, scans)
+
+
+class _Parts:
+    """Counts the parts of a file, and refuses one that is nothing but parts."""
+
+    def __init__(self, name: str, most: int = _MOST_PARTS) -> None:
+        self._name, self._most, self._count = name, most, 0
+
+    def add(self) -> None:
+        self._count += 1
+        if self._count > self._most:
+            raise ImageError("corrupt", f"{self._name} in more than {self._most:,} parts")
 
 
 def _check_scans(content: bytes, at: int, pixels: int, max_pixels: int) -> None:
@@ -99,7 +125,9 @@ def _check_scans(content: bytes, at: int, pixels: int, max_pixels: int) -> None:
 
 def _png(content: bytes, _: int) -> Stripped:
     kept, at, turn, is_whole = [content[:8]], 8, 1, False
+    parts = _Parts("PNG")
     while at + 8 <= len(content) and not is_whole:
+        parts.add()
         kind = content[at + 4 : at + 8]
         if not kind.isalpha():  # a wrong length led into the midst of something
             kept.append(content[at:])
@@ -138,11 +166,12 @@ def _transparency_of_8_bits(content: bytes, at: int, end: int) -> bytes:
 def _gif(content: bytes, max_pixels: int) -> Stripped:
     at = 13 + _gif_palette(content, 10)
     kept, control = [content[:at]], b""
+    blocks = _Parts("GIF", _MOST_GIF_BLOCKS)
     while at < len(content):
         if content[at : at + 2] == b"!\xf9":
-            control = content[at : _gif_blocks_end(content, at + 2)]
+            control = content[at : _gif_blocks_end(content, at + 2, blocks)]
         if content[at : at + 1] == b"!":
-            at = _gif_blocks_end(content, at + 2)
+            at = _gif_blocks_end(content, at + 2, blocks)
             continue
         break
     end = at + 10 if content[at : at + 1] in (b",", b"") else len(content)
@@ -152,7 +181,7 @@ def _gif(content: bytes, max_pixels: int) -> Stripped:
         width, height = max(screen_width, left + width), max(screen_height, top + height)
         if width * height > max_pixels:
             raise too_many_pixels(f"GIF of {width} x {height}", max_pixels)
-        end = _gif_blocks_end(content, at + 11 + _gif_palette(content, at + 9))
+        end = _gif_blocks_end(content, at + 11 + _gif_palette(content, at + 9), blocks)
     kept += [control, content[at:end]]
     return Stripped(b"".join(kept), 1, end <= len(content))
 
@@ -163,9 +192,11 @@ def _gif_palette(content: bytes, at: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _gif_blocks_end(content: bytes, at: int) -> int:
+def _gif_blocks_end(content: bytes, at: int, blocks: _Parts) -> int:
     """Where the chain of blocks at `at` ends; beyond the end of `content` if it does not."""
+    blocks.add()
     while at < len(content) and content[at]:
+        blocks.add()
         at += 1 + content[at]
     return at + 1
 
@@ -187,8 +218,9 @@ def _webp(content: bytes, max_pixels: int) -> Stripped:
 
 def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and size of each chunk of a RIFF file."""
-    at = 12
+    at, parts = 12, _Parts("WEBP")
     while at + 8 <= len(content):
+        parts.add()
         size = int.from_bytes(content[at + 4 : at + 8], "little")
         yield content[at : at + 4], at + 8, size
         at += 8 + size + size % 2

@@ -12,15 +12,16 @@ _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _SIZES: Final = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLE_FORMAT = 274, 339
-_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 278, 279
+_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 277, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
-# Whatever has a say in the pixels. EXIF, GPS, profiles and notes have none.
+# Whatever has a say in the pixels. EXIF, GPS, profiles and notes have none, and the turn is ours:
+# Pillow's makes two copies of the image.
 _OF_PIXELS: Final = frozenset(
-    {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT}
+    {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLE_FORMAT}
     | {_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES}
     | {_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES}
     # Bit order, samples, planes, fax options, predictor, palette, alpha.
-    | {266, 277, 284, 292, 293, 317, 320, 338}
+    | {266, _SAMPLES, 284, 292, 293, 317, 320, 338}
     # JPEG tables, old JPEG, YCbCr.
     | {347, *range(512, 522), *range(529, 533)}
 )
@@ -28,7 +29,7 @@ _OF_PIXELS: Final = frozenset(
 _COMPRESSIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
 # A strip for each row of each band of the largest image that fits; each costs Pillow 300 bytes.
 _MOST_VALUES = 1_000_000
-_UPRIGHT, _OLD_JPEG = 1, 6
+_UPRIGHT, _OLD_JPEG, _YCBCR = 1, 6, 6
 
 
 class Directory(NamedTuple):
@@ -124,6 +125,32 @@ def is_whole(content: bytes) -> bool:
         if any(at + size > len(content) for at, size in zip(offsets, sizes, strict=False)):
             return False
     return True
+
+
+class Strips(NamedTuple):
+    """The strips or tiles of the first page: how many, their bytes in the file, one in memory."""
+
+    number: int
+    stored_bytes: int
+    largest: int
+
+
+def strips(content: bytes) -> Strips:
+    """How the pixels are laid out; each strip or tile is decoded whole."""
+    directory = read_directory(content)
+    if directory is None:
+        return Strips(0, 0, 0)
+    sizes = [numbers(content, directory, tag) for tag in (_STRIP_SIZES, _TILE_SIZES)]
+    width, height = _one(content, directory, WIDTH), _one(content, directory, HEIGHT)
+    columns = _one(content, directory, _TILE_WIDTH, default=width)
+    rows = _one(content, directory, _TILE_HEIGHT)
+    rows = rows or min(height, _one(content, directory, _ROWS_PER_STRIP, default=height))
+    samples = _one(content, directory, _SAMPLES, default=1)
+    bits = max(numbers(content, directory, BITS) or (1,)) * samples
+    if _one(content, directory, PHOTOMETRIC) == _YCBCR:
+        bits = 32  # libtiff makes RGBA of it
+    largest = columns * rows * bits // 8
+    return Strips(max(map(len, sizes)), sum(map(sum, sizes)), largest)
 
 
 def _value_offset(directory: Directory, tag: int) -> int | None:
