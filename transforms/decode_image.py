@@ -10,9 +10,10 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from transforms.colour import rgb_conversion
-from transforms.decoding_cost import Cost, decoding_cost
+from transforms.decoding_cost import Cost, decoding_cost, large_webp_cost
 from transforms.failures import ImageError
 from transforms.formats import FORMATS, name_format
+from transforms.large_webp import LargeWebp, is_large_webp
 from transforms.open_image import open_image, stored_size
 from transforms.resize import Box, resize, resize_in_bands
 from transforms.strip_metadata import Stripped, strip_metadata
@@ -56,7 +57,7 @@ class Picture(NamedTuple):
 class OpenedImage(NamedTuple):
     """An image whose header was read, and what it will take to decode it."""
 
-    image: ImageFile
+    image: ImageFile | LargeWebp
     stripped: Stripped
     width: int
     height: int
@@ -81,6 +82,10 @@ def open_for_decoding(content: bytes, preprocessing: Preprocessing) -> OpenedIma
     with _image_errors(name, len(content), is_whole):
         if name == "JPEG" and not is_whole:
             raise OSError("no end of image")  # decoders fill up with grey what is missing
+        if is_large_webp(stripped.content, name):
+            large = LargeWebp(stripped.content, preprocessing.max_pixels)
+            cost = large_webp_cost(large, stripped, is_whole=preprocessing.resize == "keras")
+            return OpenedImage(large, stripped, *large.size, name, len(content), cost)
         image = open_image(stripped.content, name, preprocessing.max_pixels)
         width, height = stored_size(image)
         if stripped.is_scalable and preprocessing.resize != "keras":
@@ -98,23 +103,21 @@ def decode_opened(opened: OpenedImage, preprocessing: Preprocessing) -> Picture:
     Raises:
         ImageError: unsupported_format, truncated, corrupt or too_many_pixels.
     """
-    with _image_errors(opened.format, opened.byte_size, opened.stripped.is_whole), opened.image:
-        if preprocessing.resize == "keras":
-            picture = _as_keras(opened, preprocessing.image_size)
+    with _image_errors(opened.format, opened.byte_size, opened.stripped.is_whole):
+        if isinstance(opened.image, LargeWebp):
+            picture = _of_large_webp(opened.image, opened.stripped.orientation, preprocessing)
         else:
-            picture = _shrunk(opened, preprocessing)
+            with opened.image as image:
+                picture = _resized(image, opened.stripped.orientation, preprocessing)
         return Picture(np.asarray(picture), opened.width, opened.height, opened.format)
 
 
-def _as_keras(opened: OpenedImage, side: int) -> Image.Image:
-    turn = opened.stripped.orientation if opened.format == "TIFF" else 1  # as Pillow turns it
-    size = (side, side)
-    return _turned(opened.image, turn).resize(size, Image.Resampling.NEAREST).convert("RGB")
-
-
-def _shrunk(opened: OpenedImage, preprocessing: Preprocessing) -> Image.Image:
-    image, turn, side = opened.image, opened.stripped.orientation, preprocessing.image_size
-    frame = image.tile[0].extents if opened.format == "GIF" else None
+def _resized(image: ImageFile, turn: int, preprocessing: Preprocessing) -> Image.Image:
+    side = preprocessing.image_size
+    if preprocessing.resize == "keras":
+        as_pillow = _turned(image, turn) if image.format == "TIFF" else image
+        return as_pillow.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+    frame = image.tile[0].extents if image.format == "GIF" else None
     convert = rgb_conversion(image)
 
     def rgb(box: Box) -> Image.Image:
@@ -122,13 +125,20 @@ def _shrunk(opened: OpenedImage, preprocessing: Preprocessing) -> Image.Image:
         part = convert(image if box == (0, 0, *image.size) else image.crop(box))
         return part if frame is None else _on_canvas(part, box, frame)
 
-    pixels = image.width * image.height
     is_rgb = image.mode == "RGB" and frame is None and "transparency" not in image.info
-    if pixels > _BANDED_PIXELS and not (is_rgb and turn == 1):
+    if image.width * image.height > _BANDED_PIXELS and not (is_rgb and turn == 1):
         box = _box(image.size, preprocessing.resize)
         return _turned(resize_in_bands(rgb, image.size, side, box), turn)
     upright = _turned(rgb((0, 0, *image.size)), turn)
     return resize(upright, side, _box(upright.size, preprocessing.resize))
+
+
+def _of_large_webp(webp: LargeWebp, turn: int, preprocessing: Preprocessing) -> Image.Image:
+    side = preprocessing.image_size
+    if preprocessing.resize == "keras":
+        return webp.nearest(side)
+    shrunk = webp.shrunk(side, _box(webp.size, preprocessing.resize))
+    return _turned(resize(shrunk, side, (0, 0, *shrunk.size)), turn)
 
 
 def _on_canvas(part: Image.Image, box: Box, frame: Box) -> Image.Image:

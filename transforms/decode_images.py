@@ -54,7 +54,6 @@ def decode_image(content: bytes, preprocessing: Preprocessing) -> Picture:
     what = f"{opened.format} of {opened.width} x {opened.height}"
     if cost.memory > total:
         raise too_much_memory(what, cost.memory, total)
-    opened.image.close()
     del opened  # with its copy of the content
     with _budget.take(cost.memory, total):
         return _guarded.decode(content, preprocessing, cost.memory, what)

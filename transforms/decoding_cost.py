@@ -7,13 +7,14 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from transforms.large_webp import LargeWebp
 from transforms.strip_metadata import Stripped
 from transforms.tiff_directory import strips
 
 # Bytes a pixel in Pillow's memory; any mode that is not named here takes four.
 _MODE_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
-# libwebp holds two canvases of RGBA, and Pillow two copies of what it gets from there.
-_WEBP_BYTES: Final = 16
+# libwebp holds two canvases of RGBA for Pillow, which has a copy besides its own image.
+_WEBP_BYTES: Final = 12
 # Whatever the conversion of a band and the small picture take.
 _BANDS: Final = 32_000_000
 # Nanoseconds for a pixel, a scan over a pixel, a strip, a run: about the worst that was measured
@@ -38,6 +39,8 @@ def decoding_cost(image: ImageFile, stripped: Stripped, stored_pixels: int) -> C
     if isinstance(image, JpegImageFile) and stripped.scans:
         memory += _coefficients(image, stored_pixels) * _COEFFICIENT_BYTES
         nanoseconds += stored_pixels * stripped.scans * _SCAN_NS
+    elif image.format == "WEBP":
+        memory += pixels * _WEBP_BYTES
     elif isinstance(image, TiffImageFile):
         layout = strips(stripped.content)
         memory += layout.largest
@@ -48,9 +51,12 @@ def decoding_cost(image: ImageFile, stripped: Stripped, stored_pixels: int) -> C
     return Cost(memory, nanoseconds * 1e-9)
 
 
-def webp_cost(stripped: Stripped, pixels: int) -> Cost:
-    """For a WebP before it is opened: Pillow makes room for all its pixels then."""
-    memory = pixels * _WEBP_BYTES + 2 * len(stripped.content) + _BANDS
+def large_webp_cost(webp: LargeWebp, stripped: Stripped, is_whole: bool) -> Cost:
+    """For a large WebP; `is_whole` where no pixel may be averaged with others."""
+    frame, size = webp.frame, len(stripped.content)
+    pixels = frame.width * frame.height
+    bytes_a_pixel = 4 * frame.is_lossless + 1 * frame.has_alpha + 3 * is_whole
+    memory = pixels * bytes_a_pixel + size + len(frame.content) + _BANDS
     return Cost(memory, pixels * _PIXEL_NS["WEBP"] * 1e-9)
 
 
