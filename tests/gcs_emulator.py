@@ -1,8 +1,10 @@
 """Cloud Storage on this machine: an emulator in its own process, behind a proxy that can fail."""
 
+import gzip
 import http.client
 import json
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,11 +18,18 @@ START_TIMEOUT_S = 20.0
 
 
 class Reply(NamedTuple):
-    """An answer to one request; a `body` shorter than it was is an answer cut off."""
+    """An answer to one request; a `body` shorter than it was is an answer cut off.
+
+    `seconds_a_byte` makes it dribble, `resets` ends the connection as a crashed server does, and
+    `length` is what the header claims if not the truth.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    seconds_a_byte: float = 0
+    resets: bool = False
+    length: int | None = None
 
 
 class Emulator:
@@ -81,13 +90,30 @@ class _Handler(BaseHTTPRequestHandler):
         length = len(reply.body)
         if self.server.faults:
             reply = self.server.faults.pop(0)(reply)
+        if reply.resets and not reply.body:
+            self._reset()
+            return
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             if name.lower() not in ("content-length", "server", "date"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
+        self.send_header("Content-Length", str(length if reply.length is None else reply.length))
         self.end_headers()
+        if reply.seconds_a_byte:
+            for at in range(len(reply.body)):
+                self.wfile.write(reply.body[at : at + 1])
+                time.sleep(reply.seconds_a_byte)
+            return
         self.wfile.write(reply.body)
+        if reply.resets:
+            self._reset()
+
+    def _reset(self) -> None:
+        """Ends the connection without a word."""
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
 
     def _ask(self) -> Reply:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -137,3 +163,47 @@ def flipped_byte(reply: Reply) -> Reply:
 def cut_off(reply: Reply) -> Reply:
     """Half of the answer, then the connection ends."""
     return reply._replace(body=reply.body[: len(reply.body) // 2])
+
+
+def reset(reply: Reply) -> Reply:
+    """No answer, only the end of the connection."""
+    return reply._replace(body=b"", resets=True)
+
+
+def reset_within(reply: Reply) -> Reply:
+    """Half of the answer, then the end of the connection."""
+    return reply._replace(body=reply.body[: len(reply.body) // 2], resets=True)
+
+
+def dribbling(reply: Reply) -> Reply:
+    """The answer, a byte at a time."""
+    return reply._replace(seconds_a_byte=0.01)
+
+
+def empty(reply: Reply) -> Reply:
+    """An answer that claims to be whole and has nothing."""
+    return reply._replace(body=b"", length=0)
+
+
+def too_short(reply: Reply) -> Reply:
+    """An answer that claims to be whole and lacks its end."""
+    body = reply.body[:-10]
+    return reply._replace(body=body, length=len(body))
+
+
+def too_long(reply: Reply) -> Reply:
+    """An answer with something after its end."""
+    body = reply.body + b"0123456789"
+    return reply._replace(body=body, length=len(body))
+
+
+def zipped(reply: Reply) -> Reply:
+    """The answer compressed on its way, as a cache may do."""
+    body = gzip.compress(reply.body)
+    headers = reply.headers | {"Content-Encoding": "gzip"}
+    return reply._replace(headers=headers, body=body, length=len(body))
+
+
+def declared_as_gzip(reply: Reply) -> Reply:
+    """The answer as of an object whose content is gzip and whose metadata says so."""
+    return reply._replace(headers=reply.headers | {"Content-Encoding": "gzip"})

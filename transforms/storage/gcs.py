@@ -4,6 +4,7 @@ import io
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
@@ -30,6 +31,9 @@ _LISTING_FIELDS = "items(name,size,updated),nextPageToken"
 _RETRY: Final[Retry] = storage_retry.DEFAULT_RETRY.with_timeout(60.0)
 _SHORT_RETRY: Final[Retry] = storage_retry.DEFAULT_RETRY.with_timeout(15.0)
 _TIMEOUT_S: Final = (10, 60)  # to connect, to answer
+# A body may take this long, and longer the larger it is: one that comes byte by byte would hold a
+# thread for ever, since each byte is an answer.
+_BODY_S, _BODY_BYTES_A_SECOND = 30.0, 100_000
 _CLIENT_SETTINGS: Final = {
     # Where no metadata server answers, each try takes 3 s; Google's machines have other marks too.
     "GCE_METADATA_DETECT_RETRIES": "1",
@@ -173,10 +177,30 @@ class GoogleCloudStorage:
             client = storage.Client.create_anonymous_client()  # public buckets still work
         # Never pool_block: the client does not return the connection of an answer that it drops
         # to try again, and so would wait forever after as many faults as there are connections.
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS)
+        adapter = _TimedAdapter(pool_maxsize=CONNECTIONS)
         for scheme in ("https://", "http://"):
             client._http.mount(scheme, adapter)
         return client
+
+
+class _TimedAdapter(requests.adapters.HTTPAdapter):
+    """Gives up bodies that come too slowly; the client then asks again, as for any timeout."""
+
+    def send(self, *arguments: Any, **options: Any) -> requests.Response:
+        response = super().send(*arguments, **options)
+        raw: Any = response.raw
+
+        def stream(amount: int, decode_content: bool | None = None) -> Iterator[bytes]:
+            start, size = time.monotonic(), 0
+            while data := raw.read1(amount, decode_content=decode_content):
+                yield data
+                size += len(data)
+                if time.monotonic() - start > _BODY_S + size / _BODY_BYTES_A_SECOND:
+                    raw.close()
+                    raise requests.Timeout(f"{size:,} bytes came in more than {_BODY_S:g} s")
+
+        raw.stream = stream
+        return response
 
 
 class _BoundedBuffer(io.BytesIO):
