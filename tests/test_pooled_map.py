@@ -134,3 +134,28 @@ def test_an_exception_fails_the_pipeline(p: Pipeline) -> None:
     pool = PooledMap(fails_at(3), lambda: 2, 10)
     with pytest.raises(Exception, match="element 3 is a bug"), p:
         p | beam.Create(range(5)) | beam.ParDo(pool)
+
+
+def test_elements_under_way_weigh_no_more_than_they_may_together() -> None:
+    under_way: list[int] = []
+    most = 0
+
+    def note(weight: int) -> int:
+        nonlocal most
+        under_way.append(weight)
+        return weight
+
+    pool: PooledMap[int, int] = PooledMap(note, lambda: 1, 100, lambda weight: weight, 10)
+    pool.setup()
+    pool.start_bundle()
+    handed_on = []
+    for weight in (4, 4, 2, 1, 30, 1, 9):
+        for found in pool.process(weight):
+            handed_on.append(found)
+        most = max(most, sum(held for _, held in pool._under_way))
+        assert pool._weight == sum(held for _, held in pool._under_way)
+    # A single element that weighs more goes alone.
+    assert most == 30
+    assert handed_on == [4, 4, 2, 1, 30]
+    assert [last.value for last in pool.finish_bundle()] == [1, 9]
+    pool.teardown()

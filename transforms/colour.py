@@ -13,6 +13,7 @@ from transforms.tiff_directory import BITS, PHOTOMETRIC, SAMPLE_FORMAT
 
 _DEEP: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _MIN_IS_WHITE, _UNSIGNED = 0, (1, (1,))
+_HALF_OF_32_BITS: Final = 2**31
 # Values of grey are worked on a few rows at a time: as float64 they need eight times the memory.
 _BAND_PIXELS: Final = 1_000_000
 
@@ -64,8 +65,8 @@ def _rescaling(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """Grey of more than 8 bits to RGB.
 
     16-bit grey by its full range; integers of 32 bits and floats by the smallest of 0..1 (floats
-    only), 0..255 and 0..65535 that holds all their values, or else by their own range. NaN is
-    black.
+    only), 0..255 and 0..65535 that holds all their values, by all of 32 bits if they reach into
+    their upper half, or else by their own range. NaN is black.
     """
     is_unsigned = _tiff_tag(image, SAMPLE_FORMAT, 1) in _UNSIGNED
     black, white = _black_and_white(image, is_unsigned)
@@ -102,7 +103,11 @@ def _black_and_white(image: Image.Image, is_unsigned: bool) -> tuple[float, floa
         parts = (image.crop(box) for box in _bands(image.size))
         extremes = [_extremes(_values(part, is_unsigned)) for part in parts]
         black, white = min(low for low, _ in extremes), max(high for _, high in extremes)
-        usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        usual = [255.0, 65535.0]
+        if image.mode == "F":
+            usual.insert(0, 1.0)
+        elif white >= _HALF_OF_32_BITS:
+            usual.append(2.0**32 - 1)
         holding = [top for top in usual if black >= 0 and white <= top]
         black, white = (0.0, holding[0]) if holding else (black, white)
     return (white, black) if _tiff_tag(image, PHOTOMETRIC) == _MIN_IS_WHITE else (black, white)

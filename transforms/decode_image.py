@@ -7,16 +7,18 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 
 from transforms.colour import rgb_conversion
-from transforms.decoding_cost import Cost, decoding_cost, large_webp_cost
-from transforms.failures import ImageError
+from transforms.decoding_cost import Cost, decoding_cost, large_webp_cost, sampled_tiff_cost
+from transforms.failures import ImageError, too_many_pixels
 from transforms.formats import FORMATS, name_format
 from transforms.large_webp import LargeWebp, is_large_webp
 from transforms.open_image import open_image, stored_size
 from transforms.resize import Box, resize, resize_in_bands
 from transforms.strip_metadata import Stripped, strip_metadata
+from transforms.tiff_samples import SampledTiff, is_mistaken_by_pillow
 
 Resize = Literal["crop", "squash", "keras"]
 
@@ -34,7 +36,8 @@ _TURNS = {
 _BANDED_PIXELS = 2_000_000
 
 # In Pillow's words: a variant of the format that it cannot decode, rather than a damaged file.
-_UNSUPPORTED = ("cannot handle", "Unsupported", "unknown pixel mode", "not yet supported")
+_UNKNOWN_MODE = "unknown pixel mode"
+_UNSUPPORTED = ("cannot handle", "Unsupported", _UNKNOWN_MODE, "not yet supported")
 
 
 class Preprocessing(NamedTuple):
@@ -57,7 +60,7 @@ class Picture(NamedTuple):
 class OpenedImage(NamedTuple):
     """An image whose header was read, and what it will take to decode it."""
 
-    image: ImageFile | LargeWebp
+    image: ImageFile | LargeWebp | SampledTiff
     stripped: Stripped
     width: int
     height: int
@@ -86,7 +89,10 @@ def open_for_decoding(content: bytes, preprocessing: Preprocessing) -> OpenedIma
             large = LargeWebp(stripped.content, preprocessing.max_pixels)
             cost = large_webp_cost(large, stripped, is_whole=preprocessing.resize == "keras")
             return OpenedImage(large, stripped, *large.size, name, len(content), cost)
-        image = open_image(stripped.content, name, preprocessing.max_pixels)
+        image = _open(stripped.content, name, preprocessing.max_pixels)
+        if isinstance(image, SampledTiff):
+            cost = sampled_tiff_cost(image, stripped)
+            return OpenedImage(image, stripped, *image.size, name, len(content), cost)
         width, height = stored_size(image)
         if stripped.is_scalable and preprocessing.resize != "keras":
             side = preprocessing.image_size
@@ -106,18 +112,34 @@ def decode_opened(opened: OpenedImage, preprocessing: Preprocessing) -> Picture:
     with _image_errors(opened.format, opened.byte_size, opened.stripped.is_whole):
         if isinstance(opened.image, LargeWebp):
             picture = _of_large_webp(opened.image, opened.stripped.orientation, preprocessing)
+        elif isinstance(opened.image, SampledTiff):
+            picture = _resized(opened.image.rgb(), opened.stripped.orientation, preprocessing)
         else:
             with opened.image as image:
                 picture = _resized(image, opened.stripped.orientation, preprocessing)
         return Picture(np.asarray(picture), opened.width, opened.height, opened.format)
 
 
-def _resized(image: ImageFile, turn: int, preprocessing: Preprocessing) -> Image.Image:
+def _open(content: bytes, name: str, max_pixels: int) -> ImageFile | SampledTiff:
+    try:
+        image = open_image(content, name, max_pixels)
+    except SyntaxError as error:
+        if name != "TIFF" or _UNKNOWN_MODE not in str(error):
+            raise
+        sampled = SampledTiff(content)
+        if sampled.size[0] * sampled.size[1] > max_pixels:
+            what = f"TIFF of {sampled.size[0]} x {sampled.size[1]}"
+            raise too_many_pixels(what, max_pixels) from error
+        return sampled
+    return SampledTiff(content) if is_mistaken_by_pillow(image) else image
+
+
+def _resized(image: Image.Image, turn: int, preprocessing: Preprocessing) -> Image.Image:
     side = preprocessing.image_size
     if preprocessing.resize == "keras":
-        as_pillow = _turned(image, turn) if image.format == "TIFF" else image
+        as_pillow = _turned(image, turn) if image.format in ("TIFF", None) else image
         return as_pillow.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
-    frame = image.tile[0].extents if image.format == "GIF" else None
+    frame = image.tile[0].extents if isinstance(image, GifImageFile) else None
     convert = rgb_conversion(image)
 
     def rgb(box: Box) -> Image.Image:
