@@ -274,7 +274,7 @@ def test_any_exception_of_a_decoder_is_the_images_error(monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(decode_image_module, "_shrunk", fail)
+    monkeypatch.setattr(decode_image_module, "_resized", fail)
     assert failure(plain_files()["plain.png"]).message.endswith("is damaged: ZeroDivisionError")
 
 
@@ -284,7 +284,7 @@ def test_an_image_without_memory_to_decode_it_has_too_many_pixels(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decode_image_module, "_shrunk", fail)
+    monkeypatch.setattr(decode_image_module, "_resized", fail)
     found = failure(plain_files()["plain.png"])
     assert found.error == "too_many_pixels"
     assert "needs more memory to decode than there is" in found.message

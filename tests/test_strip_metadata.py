@@ -1,5 +1,6 @@
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -205,3 +206,28 @@ def test_saved_metadata_costs_no_pixel() -> None:
     turned = b"Exif\0\0" + exif(6)
     jpeg = saved(picture(), "JPEG", exif=turned, comment=b"x", icc_profile=b"x" * 200)
     np.testing.assert_array_equal(pixels(strip(jpeg).content), pixels(plain_files()["plain.jpg"]))
+
+
+JPEG_PART, PNG_PART, GIF_PART = segment(0xFE, b""), chunk(b"teXt"), b"!\xfe\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "part", "most"),
+    [
+        ("plain.jpg", 2, JPEG_PART, 200_000),
+        ("plain.png", 33, PNG_PART, 200_000),
+        ("plain.png", 33, chunk(b"IDAT"), 200_000),
+        ("plain.gif", 13 + 768, GIF_PART, 500_000),
+    ],
+)
+def test_a_file_that_is_nothing_but_parts_is_refused_soon(
+    name: str, at: int, part: bytes, most: int
+) -> None:
+    content = plain_files()[name]
+    start = time.perf_counter()
+    with pytest.raises(ImageError) as caught:
+        strip(content[:at] + part * most + content[at:])
+    assert time.perf_counter() - start < 5
+    assert caught.value.error == "corrupt"
+    assert str(caught.value) == f"{name_format(content)} in more than {most:,} parts"
+    assert strip(content[:at] + part * 10_000 + content[at:]).is_whole

@@ -89,7 +89,7 @@ def open_for_decoding(content: bytes, preprocessing: Preprocessing) -> OpenedIma
             large = LargeWebp(stripped.content, preprocessing.max_pixels)
             cost = large_webp_cost(large, stripped, is_whole=preprocessing.resize == "keras")
             return OpenedImage(large, stripped, *large.size, name, len(content), cost)
-        image = _open(stripped.content, name, preprocessing.max_pixels)
+        image = _open(stripped, name, preprocessing.max_pixels)
         if isinstance(image, SampledTiff):
             cost = sampled_tiff_cost(image, stripped)
             return OpenedImage(image, stripped, *image.size, name, len(content), cost)
@@ -120,18 +120,18 @@ def decode_opened(opened: OpenedImage, preprocessing: Preprocessing) -> Picture:
         return Picture(np.asarray(picture), opened.width, opened.height, opened.format)
 
 
-def _open(content: bytes, name: str, max_pixels: int) -> ImageFile | SampledTiff:
+def _open(stripped: Stripped, name: str, max_pixels: int) -> ImageFile | SampledTiff:
     try:
-        image = open_image(content, name, max_pixels)
+        image = open_image(stripped.content, name, max_pixels)
     except SyntaxError as error:
-        if name != "TIFF" or _UNKNOWN_MODE not in str(error):
+        if name != "TIFF" or not stripped.is_whole or _UNKNOWN_MODE not in str(error):
             raise
-        sampled = SampledTiff(content)
+        sampled = SampledTiff(stripped.content)
         if sampled.size[0] * sampled.size[1] > max_pixels:
             what = f"TIFF of {sampled.size[0]} x {sampled.size[1]}"
             raise too_many_pixels(what, max_pixels) from error
         return sampled
-    return SampledTiff(content) if is_mistaken_by_pillow(image) else image
+    return SampledTiff(stripped.content) if is_mistaken_by_pillow(image) else image
 
 
 def _resized(image: Image.Image, turn: int, preprocessing: Preprocessing) -> Image.Image:

@@ -33,7 +33,7 @@ _MOST_SCANNED = 20
 _SCAN_BYTES = 10  # at least, the marker and its parameters
 # Segments, chunks or blocks: each costs Python a microsecond, here and again in Pillow. Encoders
 # make at most 12,000 chunks of 100 MB, and 400,000 of a GIF's blocks.
-_MOST_PARTS, _MOST_GIF_BLOCKS = 200_000, 1_000_000
+_MOST_PARTS, _MOST_GIF_BLOCKS = 200_000, 500_000
 
 
 class Stripped(NamedTuple):
