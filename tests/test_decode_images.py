@@ -343,6 +343,7 @@ def test_an_image_that_takes_much_is_decoded_in_a_process_apart(
 ) -> None:
     content = plain_files()["plain.png"]
     here = decode(content)
+    monkeypatch.setattr(decode_images, "_SMALL_MEMORY", 0)
     monkeypatch.setattr(decode_images, "_GUARDED_MEMORY", 0)
     monkeypatch.setattr(decode_images, "decode_opened", None)
     apart = decode(content)

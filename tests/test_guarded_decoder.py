@@ -70,7 +70,7 @@ def test_the_reason_is_the_same_as_in_this_process(guarded: GuardedDecoder, name
 
 
 def test_an_image_without_an_end_is_given_up(guarded: GuardedDecoder) -> None:
-    side = 8000
+    side = 5000
     slow = png((side, side), 8, 2, [bytes(3 * side)] * side)
     patient = decode(guarded, slow, 400 * MEGABYTE)
     assert patient.width == side
@@ -87,9 +87,9 @@ def test_an_image_without_an_end_is_given_up(guarded: GuardedDecoder) -> None:
 
 
 def test_an_image_that_takes_more_memory_than_it_may_is_refused(guarded: GuardedDecoder) -> None:
-    side = 8000  # 256 MB in Pillow's memory
+    side = 5000  # 100 MB in Pillow's memory
     large = png((side, side), 8, 2, [bytes(3 * side)] * side)
-    found = error_of(guarded, large, 10 * MEGABYTE)
+    found = error_of(guarded, large, 2 * MEGABYTE)
     assert found.error == "too_many_pixels"
     assert str(found).endswith("needs more memory to decode than there is")
     assert decode(guarded, large, 300 * MEGABYTE).width == side
@@ -126,7 +126,7 @@ def test_a_process_that_ended_while_it_waited_costs_no_image(guarded: GuardedDec
 
 
 def test_images_at_the_same_time_have_processes_of_their_own(guarded: GuardedDecoder) -> None:
-    large = saved(picture().resize((3000, 3000)), "PNG")
+    large = saved(picture().resize((2000, 2000)), "PNG")
     found: list[Picture] = []
     threads = [
         threading.Thread(target=lambda: found.append(decode(guarded, large))) for _ in range(3)
@@ -135,7 +135,7 @@ def test_images_at_the_same_time_have_processes_of_their_own(guarded: GuardedDec
         thread.start()
     for thread in threads:
         thread.join()
-    assert [one.width for one in found] == [3000] * 3
+    assert [one.width for one in found] == [2000] * 3
     assert 1 < len(workers(guarded)) <= 3
 
 
@@ -163,7 +163,7 @@ time.sleep(60)
 
 
 def test_no_process_stays_behind_when_the_run_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "large.png").write_bytes(saved(picture().resize((5000, 5000)), "PNG"))
+    (tmp_path / "large.png").write_bytes(saved(picture().resize((3000, 3000)), "PNG"))
     parent: Any = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path / "large.png")],
         stdout=subprocess.PIPE,

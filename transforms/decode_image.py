@@ -1,7 +1,5 @@
 """From the bytes of an image file to the pixels a network takes, in this process."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -79,26 +77,17 @@ def open_for_decoding(content: bytes, preprocessing: Preprocessing) -> OpenedIma
     if name not in FORMATS:
         raise _undecodable(content, name)
     is_whole = True
-    with _image_errors(name, len(content)):
+    try:
         stripped = strip_metadata(content, name, preprocessing.max_pixels)
         is_whole = stripped.is_whole
-    with _image_errors(name, len(content), is_whole):
         if name == "JPEG" and not is_whole:
             raise OSError("no end of image")  # decoders fill up with grey what is missing
-        if is_large_webp(stripped.content, name):
-            large = LargeWebp(stripped.content, preprocessing.max_pixels)
-            cost = large_webp_cost(large, stripped, is_whole=preprocessing.resize == "keras")
-            return OpenedImage(large, stripped, *large.size, name, len(content), cost)
-        image = _open(stripped, name, preprocessing.max_pixels)
-        if isinstance(image, SampledTiff):
-            cost = sampled_tiff_cost(image, stripped)
-            return OpenedImage(image, stripped, *image.size, name, len(content), cost)
-        width, height = stored_size(image)
-        if stripped.is_scalable and preprocessing.resize != "keras":
-            side = preprocessing.image_size
-            image.draft(None, (side, side))
-        cost = decoding_cost(image, stripped, width * height)
-    return OpenedImage(image, stripped, width, height, name, len(content), cost)
+        return _opened(stripped, name, len(content), preprocessing)
+    except ImageError:
+        raise
+    # Pillow raises almost any exception on a hostile file; none of them may cost the batch.
+    except Exception as error:
+        raise _decoding_error(name, len(content), is_whole, error) from error
 
 
 def decode_opened(opened: OpenedImage, preprocessing: Preprocessing) -> Picture:
@@ -109,15 +98,43 @@ def decode_opened(opened: OpenedImage, preprocessing: Preprocessing) -> Picture:
     Raises:
         ImageError: unsupported_format, truncated, corrupt or too_many_pixels.
     """
-    with _image_errors(opened.format, opened.byte_size, opened.stripped.is_whole):
-        if isinstance(opened.image, LargeWebp):
-            picture = _of_large_webp(opened.image, opened.stripped.orientation, preprocessing)
-        elif isinstance(opened.image, SampledTiff):
-            picture = _resized(opened.image.rgb(), opened.stripped.orientation, preprocessing)
-        else:
-            with opened.image as image:
-                picture = _resized(image, opened.stripped.orientation, preprocessing)
-        return Picture(np.asarray(picture), opened.width, opened.height, opened.format)
+    try:
+        picture = _decoded(opened, preprocessing)
+    except ImageError:
+        raise
+    except Exception as error:
+        is_whole = opened.stripped.is_whole
+        raise _decoding_error(opened.format, opened.byte_size, is_whole, error) from error
+    return Picture(np.asarray(picture), opened.width, opened.height, opened.format)
+
+
+def _decoded(opened: OpenedImage, preprocessing: Preprocessing) -> Image.Image:
+    image, turn = opened.image, opened.stripped.orientation
+    if isinstance(image, LargeWebp):
+        return _of_large_webp(image, turn, preprocessing)
+    if isinstance(image, SampledTiff):
+        return _resized(image.rgb(), turn, preprocessing)
+    with image:
+        return _resized(image, turn, preprocessing)
+
+
+def _opened(
+    stripped: Stripped, name: str, byte_size: int, preprocessing: Preprocessing
+) -> OpenedImage:
+    as_keras = preprocessing.resize == "keras"
+    if is_large_webp(stripped.content, name):
+        webp = LargeWebp(stripped.content, preprocessing.max_pixels)
+        cost = large_webp_cost(webp, stripped, is_whole=as_keras)
+        return OpenedImage(webp, stripped, *webp.size, name, byte_size, cost)
+    image = _open(stripped, name, preprocessing.max_pixels)
+    if isinstance(image, SampledTiff):
+        cost = sampled_tiff_cost(image, stripped)
+        return OpenedImage(image, stripped, *image.size, name, byte_size, cost)
+    width, height = stored_size(image)
+    if stripped.is_scalable and not as_keras:
+        image.draft(None, (preprocessing.image_size, preprocessing.image_size))
+    cost = decoding_cost(image, stripped, width * height)
+    return OpenedImage(image, stripped, width, height, name, byte_size, cost)
 
 
 def _open(stripped: Stripped, name: str, max_pixels: int) -> ImageFile | SampledTiff:
@@ -194,17 +211,6 @@ def _box(size: tuple[int, int], resize: Resize) -> Box:
     return left, top, left + side, top + side
 
 
-@contextmanager
-def _image_errors(name: str, byte_size: int, is_whole: bool = True) -> Iterator[None]:
-    try:
-        yield
-    except ImageError:
-        raise
-    # Pillow raises almost any exception on a hostile file; none of them may cost the batch.
-    except Exception as error:
-        raise _decoding_error(f"{name} of {byte_size:,} bytes", is_whole, error) from error
-
-
 def _undecodable(content: bytes, name: str | None) -> ImageError:
     if name is None:
         start = content[:16]
@@ -213,7 +219,8 @@ def _undecodable(content: bytes, name: str | None) -> ImageError:
     return ImageError("unsupported_format", f"{name} is not decoded; convert it to one of {wanted}")
 
 
-def _decoding_error(what: str, is_whole: bool, error: Exception) -> ImageError:
+def _decoding_error(name: str, byte_size: int, is_whole: bool, error: Exception) -> ImageError:
+    what = f"{name} of {byte_size:,} bytes"
     cause = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return ImageError("too_many_pixels", f"{what} needs more memory to decode than there is")

@@ -25,6 +25,8 @@ __all__ = ["DecodeImages", "Picture", "Preprocessing", "Resize", "decode_image"]
 # What all images that are decoded at one time may take: nearly any of 180 megapixels is one.
 _MEMORY: Final = 900_000_000
 _PIXEL_BYTES: Final = 5
+# So little that a thread for each core may take it unasked: a JPEG of any size, as a rule.
+_SMALL_MEMORY: Final = 60_000_000
 # An image that takes more is decoded in a process apart, where both can be enforced.
 _GUARDED_MEMORY: Final = 160_000_000
 _GUARDED_SECONDS: Final = 1.5
@@ -48,6 +50,8 @@ def decode_image(content: bytes, preprocessing: Preprocessing) -> Picture:
     """
     opened = open_for_decoding(content, preprocessing)
     cost, total = opened.cost, max(_MEMORY, _PIXEL_BYTES * preprocessing.max_pixels)
+    if cost.memory <= _SMALL_MEMORY and cost.seconds <= _GUARDED_SECONDS:
+        return decode_opened(opened, preprocessing)
     if cost.memory <= _GUARDED_MEMORY and cost.seconds <= _GUARDED_SECONDS:
         with _budget.take(cost.memory, total):
             return decode_opened(opened, preprocessing)
