@@ -39,6 +39,8 @@ HELP: Final = {
     "--precision": "int8 runs on a CPU with LiteRT, float16 and bfloat16 with TensorFlow.",
     "--batch-size": "Images handed to the engine at once.",
     "--runner": "A Beam runner; DirectRunner runs in this process, on all cores.",
+    "--gpu": "A GPU for each Dataflow worker that classifies, such as nvidia-l4 or nvidia-l4:2.",
+    "--no-wait": "Submit the Dataflow job and leave; python -m pipeline.finish ends the run later.",
     "--max-failure-rate": "Finish with exit code 3 if a larger share of the images failed.",
     "--dry-run": "Run nothing: count the inputs, time a sample of them and print the plan with "
     "workers, hours and dollars; --dry-run=json for programs.",

@@ -42,6 +42,8 @@ class Config:
     max_bytes: int = 100_000_000
     max_pixels: int = 180_000_000
     runner: str = "DirectRunner"
+    gpu: str | None = None
+    no_wait: bool = False
     dry_run: Literal["text", "json"] | None = None
     deadline_hours: float = 8.0
     beam_options: tuple[str, ...] = ()
@@ -64,9 +66,22 @@ class Config:
             self.top_k,
             self.resize,
             self.precision,
-            self.engine,
+            self._engine,
             self.scaling,
         )
+
+    @property
+    def _engine(self) -> EngineName:
+        """`auto` looks for a GPU on this machine, which says nothing of a Dataflow worker."""
+        if self.engine != "auto" or not self.is_dataflow:
+            return self.engine
+        is_for_cpu = self.gpu is None and self.precision in ("float32", "int8")
+        return "litert" if is_for_cpu else "tensorflow"
+
+    @property
+    def is_dataflow(self) -> bool:
+        """Whether Dataflow runs it."""
+        return self.runner.lower().removesuffix("runner") == "dataflow"
 
     @property
     def is_local(self) -> bool:

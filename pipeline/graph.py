@@ -6,6 +6,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from pipeline.config import Config
+from pipeline.dataflow import accelerator_hint
 from transforms.classify_images import ClassifyImages
 from transforms.cut_shards import CutShards, slots
 from transforms.decode_images import DecodeImages, Preprocessing
@@ -21,8 +22,7 @@ from transforms.write_shards import WriteShards
 def build(
     p: beam.Pipeline, config: Config, artifact: Artifact, run_id: str
 ) -> PCollection[WrittenShard]:
-    """List, read, decode, classify, write; from `Read` to `Write` is one fused stage."""
-    preprocessing = Preprocessing(artifact.image_size, config.resize, config.max_pixels)
+    """List, cut into shards, and from there on one fused stage: read, decode, classify, write."""
     listed = (
         p
         | "Sources" >> beam.Create(config.sources()).with_output_types(Source)
@@ -36,13 +36,35 @@ def build(
         | "Lines" >> beam.FlatMap(attrgetter("lines")).with_output_types(LedgerLine)
         | "WriteLedger" >> WriteLedger(config.output, run_id)
     )
+    accelerator = accelerator_hint(config)
+    hints = {"accelerator": accelerator} if accelerator else {}
     return (
         buckets
         | "Shards" >> beam.FlatMap(attrgetter("shards")).with_output_types(Shard)
         | "Spread" >> beam.Reshuffle()
-        | "Slots" >> beam.FlatMap(slots).with_output_types(Slot)
-        | "Read" >> ReadImages(config.max_bytes)
-        | "Decode" >> DecodeImages(preprocessing)
-        | "Classify" >> ClassifyImages(artifact, config.top_k, config.batch_size)
-        | "Write" >> WriteShards(config.output, run_id, artifact.labels, artifact.model)
+        | "Label" >> LabelShards(config, artifact, run_id).with_resource_hints(**hints)
     )
+
+
+class LabelShards(beam.PTransform):
+    """`Shard`s to files: the stage that a GPU is for, so pixels never leave its process."""
+
+    def __init__(self, config: Config, artifact: Artifact, run_id: str) -> None:
+        """See `build`."""
+        super().__init__()
+        self._config = config
+        self._artifact = artifact
+        self._run_id = run_id
+
+    def expand(self, shards: PCollection[Shard]) -> PCollection[WrittenShard]:
+        """Read, decode, classify, write."""
+        config, artifact = self._config, self._artifact
+        preprocessing = Preprocessing(artifact.image_size, config.resize, config.max_pixels)
+        return (
+            shards
+            | "Slots" >> beam.FlatMap(slots).with_output_types(Slot)
+            | "Read" >> ReadImages(config.max_bytes)
+            | "Decode" >> DecodeImages(preprocessing)
+            | "Classify" >> ClassifyImages(artifact, config.top_k, config.batch_size)
+            | "Write" >> WriteShards(config.output, self._run_id, artifact.labels, artifact.model)
+        )

@@ -5,6 +5,7 @@ import os
 from apache_beam.options.pipeline_options import StandardOptions
 
 from pipeline.config import Config, UsageError
+from pipeline.dataflow import check_dataflow
 from pipeline.run_ids import earlier_run_ids
 from transforms.list_images import Source, manifest_lines
 from transforms.models.errors import nearest
@@ -36,6 +37,7 @@ def check_config(config: Config) -> None:
             f"--runner {config.runner!r} is unknown{nearest(config.runner, _RUNNERS)}; "
             f"Beam has {', '.join(_RUNNERS)}"
         )
+    check_dataflow(config)
     if config.retry_all_errors and not config.resume:
         raise UsageError("--retry-all-errors goes with --resume: add it, or drop this option")
     if not config.deadline_hours > 0:

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from transforms.failures import RETRYABLE
-from transforms.tally import local_counts
+from transforms.tally import LISTED, PREDICTED, SKIPPED, local_counts
 
 _PLAIN_INTERVAL_S = 10.0
 _BAR_INTERVAL_S = 0.25
@@ -40,26 +40,27 @@ class Standing(NamedTuple):
 
 
 class Progress:
-    """Reads the counts of this process from where they are now."""
+    """Reads counts, those of this process if not told otherwise, from where they are now."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Callable[[], Mapping[str, int]] = local_counts) -> None:
         """Starts the clock."""
         self._started = time.monotonic()
-        self._before = local_counts()
+        self._counts = counts
+        self._before = counts()
         self._first: tuple[float, int] | None = None  # when images were first done, and how many
 
     def standing(self) -> Standing:
         """What was done since the start, and how fast."""
-        counts = {k: n - self._before.get(k, 0) for k, n in local_counts().items()}
+        counts = {k: n - self._before.get(k, 0) for k, n in self._counts().items()}
         failed = sum(counts.get(reason, 0) for reason in RETRYABLE)
-        done = counts.get("predicted", 0) + failed
+        done = counts.get(PREDICTED, 0) + failed
         now = time.monotonic()
         if done and self._first is None:
             self._first = now, done
         rate = 0.0
         if self._first is not None and now > self._first[0]:
             rate = (done - self._first[1]) / (now - self._first[0])
-        due = counts.get("listed", 0) - counts.get("skipped", 0)
+        due = counts.get(LISTED, 0) - counts.get(SKIPPED, 0)
         return Standing(due, done, failed, now - self._started, rate)
 
 

@@ -22,10 +22,12 @@ from pipeline.describe_plan import describe_plan, plan_json
 from pipeline.launch import Outcome, RunFailedError, launch
 from pipeline.plan import make_plan
 from pipeline.prices import Prices
+from pipeline.run_facts import Start
 from transforms.models.resolve import ScalingName
 
 _PROG = "python -m pipeline.run"
-_FAILED, _USAGE, _TOO_MANY_FAILURES, _UNBALANCED, _INTERRUPTED = 1, 2, 3, 4, 130
+USAGE = 2
+_FAILED, _TOO_MANY_FAILURES, _UNBALANCED, _INTERRUPTED = 1, 3, 4, 130
 _PLAN_FORMAT = click.Choice(["text", "json"])
 
 
@@ -60,6 +62,8 @@ _PLAN_FORMAT = click.Choice(["text", "json"])
 @option("Speed", "--precision", type=click.Choice(["float32", "int8", "float16", "bfloat16"]))
 @option("Speed", "--batch-size", type=int, metavar="N")
 @option("Running", "--runner", metavar="NAME")
+@option("Running", "--gpu", metavar="TYPE[:COUNT]")
+@option("Running", "--no-wait", is_flag=True)
 @option("Running", "--max-failure-rate", type=float, metavar="SHARE")
 @option("Planning", "--dry-run", is_flag=False, flag_value="text", type=_PLAN_FORMAT)
 @option("Planning", "--deadline-hours", type=float, metavar="HOURS")
@@ -83,14 +87,17 @@ def main(context: click.Context, /, **options: Any) -> None:
         outcome = launch(config, _say)
     except UsageError as error:
         click.echo(f"error: {error}", err=True)
-        context.exit(_USAGE)
+        context.exit(USAGE)
     except RunFailedError as error:
-        context.exit(_report_failure(error, resume_command(context.meta[ARGUMENTS])))
+        context.exit(report_failure(error, resume_command(context.meta[ARGUMENTS])))
     except KeyboardInterrupt:
         click.echo("stopped before anything ran", err=True)
         context.exit(_INTERRUPTED)
+    if isinstance(outcome, Start):
+        click.echo(_submitted(outcome))
+        context.exit(0)
     click.echo(summary(outcome, config))
-    context.exit(_exit_code(outcome, config))
+    context.exit(exit_code(outcome, config))
 
 
 def _plan(config: Config) -> str:
@@ -124,15 +131,27 @@ def summary(outcome: Outcome, config: Config) -> str:
     return "\n".join(lines)
 
 
+def _submitted(start: Start) -> str:
+    """What a person needs of a job that goes on without this process."""
+    if start.job is None:
+        return f"run {start.run_id}: no job was created, its template was written"
+    return f"job {start.job.id}\n{start.job.link}\n\n{start.finish_command}"
+
+
 def _images(count: int) -> str:
     return f"{count:,} image" if count == 1 else f"{count:,} images"
 
 
-def _report_failure(failure: RunFailedError, command: str) -> int:
-    error = failure.__cause__
+def report_failure(failure: RunFailedError, command: str) -> int:
+    """Says why there is no outcome, and what `command` goes on from there; the exit code."""
+    error, start = failure.__cause__, failure.start
     assert error is not None  # it is only ever raised from one
+    if _is_interrupt(error) and start.job is not None:
+        click.echo("stopped waiting; the job goes on. To end the run when it is done:", err=True)
+        click.echo(f"  {start.finish_command}", err=True)
+        return _INTERRUPTED
     kept = f"{failure.finished:,} shards" if failure.finished != 1 else "1 shard"
-    kept = f"{kept} of {failure.run_id} are finished and kept" if failure.finished else ""
+    kept = f"{kept} of {start.run_id} are finished and kept" if failure.finished else ""
     if _is_interrupt(error):
         click.echo("stopped", err=True)
     else:
@@ -175,7 +194,8 @@ def _keep_traceback(error: BaseException) -> str:
     return file.name
 
 
-def _exit_code(outcome: Outcome, config: Config) -> int:
+def exit_code(outcome: Outcome, config: Config) -> int:
+    """By what the account says; a code that is not 0 is explained."""
     account = outcome.account
     if account.differences:
         click.echo("error: the ledger does not balance:", err=True)

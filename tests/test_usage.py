@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -151,11 +152,11 @@ def test_a_part_file_that_is_gone_at_the_end_is_exit_code_4_naming_it(
 ) -> None:
     run_pipeline = launch._run
 
-    def run_and_lose(config: Config, artifact: Artifact, run_id: str) -> float:
-        seconds = run_pipeline(config, artifact, run_id)
+    def run_and_lose(config: Config, artifact: Artifact, run_id: str) -> Any:
+        ended = run_pipeline(config, artifact, run_id)
         (part,) = (tmp_path / "out" / "predictions").rglob("*00001.parquet")
         part.unlink()
-        return seconds
+        return ended
 
     monkeypatch.setattr(launch, "_run", run_and_lose)
     options = ["--input", str(PHOTOS), "--output", str(tmp_path / "out"), "--shard-size", "5"]

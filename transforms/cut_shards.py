@@ -13,7 +13,7 @@ from transforms.ledger import LedgerLine, uri_digest, uri_hash
 from transforms.pooled_map import in_global_window
 from transforms.records import EarlierRow, ListedImage, Mentions, Shard, Slot
 from transforms.storage.uris import container_of
-from transforms.tally import count
+from transforms.tally import LISTED, SKIPPED, count
 
 # One bucket's URIs are in memory while they are made distinct: about 60 MB at the default size.
 _SHARDS_A_BUCKET = 64
@@ -166,7 +166,7 @@ def _cut(
     # Before the first image is read, so that progress knows the total.
     for line in bucket.lines:
         if line.kind != "shard":
-            count("listed" if line.kind == "bucket" else "skipped", line.images)
+            count(LISTED if line.kind == "bucket" else SKIPPED, line.images)
     return bucket
 
 

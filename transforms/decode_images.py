@@ -19,6 +19,7 @@ from transforms.guarded_decoder import GuardedDecoder
 from transforms.memory_budget import MemoryBudget
 from transforms.pooled_map import PooledMap
 from transforms.records import DecodedImage, FetchedImage
+from transforms.tally import DECODE_US
 
 __all__ = ["DecodeImages", "Picture", "Preprocessing", "Resize", "decode_image"]
 
@@ -93,7 +94,9 @@ class DecodeImages(beam.PTransform):
         def decode(image: FetchedImage) -> DecodedImage:
             return decode_fetched(image, preprocessing)
 
-        pool = PooledMap(decode, available_cores, _AHEAD, _fetched_bytes, _AHEAD_BYTES)
+        pool = PooledMap(
+            decode, available_cores, _AHEAD, _fetched_bytes, _AHEAD_BYTES, metric=DECODE_US
+        )
         return fetched | beam.ParDo(pool).with_output_types(DecodedImage)
 
 

@@ -1,5 +1,6 @@
 """A map that works ahead on threads, order kept, a bounded number of elements under way."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,8 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms.tally import observe
 
 
 def in_global_window(element: Any) -> WindowedValue:
@@ -38,12 +41,15 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
         ahead: int,
         weigh: Callable[[InT], int] = _weightless,
         most_weight: int = 1,
+        metric: str | None = None,
     ) -> None:
         """Asks `threads()` on the worker; at most `ahead` elements are under way or wait.
 
-        Nor do they `weigh` more than `most_weight` together, unless a single one does.
+        Nor do they `weigh` more than `most_weight` together, unless a single one does. The
+        microseconds that each call took go to the distribution `metric`.
         """
         self._function = function
+        self._metric = metric
         self._threads = threads
         self._ahead = ahead
         self._weigh = weigh
@@ -55,7 +61,7 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
 
     def start_bundle(self) -> None:
         """Nothing is under way."""
-        self._under_way: deque[tuple[Future[OutT], int]] = deque()
+        self._under_way: deque[tuple[Future[tuple[OutT, int]], int]] = deque()
         self._weight = 0
 
     def process(self, element: InT) -> Iterator[OutT]:
@@ -66,7 +72,7 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
         ):
             yield self._first()
         self._weight += weight
-        self._under_way.append((self._pool.submit(self._function, element), weight))
+        self._under_way.append((self._pool.submit(self._timed, element), weight))
 
     def finish_bundle(self) -> Iterator[Any]:
         """Hands on the rest."""
@@ -76,8 +82,16 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
     def _first(self) -> OutT:
         future, weight = self._under_way.popleft()
         self._weight -= weight
-        return future.result()
+        result, microseconds = future.result()
+        if self._metric is not None:
+            observe(self._metric, microseconds)
+        return result
 
     def teardown(self) -> None:
         """Ends the pool."""
         self._pool.shutdown(cancel_futures=True)
+
+    def _timed(self, element: InT) -> tuple[OutT, int]:
+        started = time.perf_counter_ns()
+        result = self._function(element)
+        return result, (time.perf_counter_ns() - started) // 1000

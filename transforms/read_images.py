@@ -7,6 +7,7 @@ from transforms.failures import ImageError
 from transforms.pooled_map import PooledMap
 from transforms.records import FetchedImage, Slot
 from transforms.storage import Content, storage_for, too_many_bytes
+from transforms.tally import READ_US
 
 # Local reads keep a disk busy with few threads; an object store answers in tens of milliseconds.
 THREADS = 16
@@ -58,7 +59,9 @@ class ReadImages(beam.PTransform):
         def read(slot: Slot) -> FetchedImage:
             return read_image(slot, max_bytes)
 
-        pool = PooledMap(read, lambda: THREADS, _AHEAD, _listed_bytes, _AHEAD_BYTES)
+        pool = PooledMap(
+            read, lambda: THREADS, _AHEAD, _listed_bytes, _AHEAD_BYTES, metric=READ_US
+        )
         return slots | beam.ParDo(pool).with_output_types(FetchedImage)
 
 

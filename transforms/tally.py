@@ -1,15 +1,35 @@
-"""Counts of what happened to the images: Beam metrics, and a view of them from outside a bundle.
+"""What happened to the images, counted: Beam metrics, and a view of them from outside a bundle.
 
 The in-process runner shows its metrics only when it has ended; the progress line of a local run
-reads the same counts from this process instead.
+reads the same counts from this process instead. Beam ties a metric to the thread of a bundle:
+`count` and `observe` are called there, never on a thread of a pool.
 """
 
 import threading
 from collections import Counter
+from typing import Final
 
 from apache_beam.metrics.metric import Metrics
 
-NAMESPACE = "images"
+NAMESPACE: Final = "images"
+
+# The names of the metrics; every reason of `failures.RETRYABLE` is a counter as well.
+LISTED, SKIPPED, PREDICTED = "listed", "skipped", "predicted"
+BYTES_READ, MODEL_LOADS = "bytes_read", "model_loads"
+READ_US, DECODE_US, INFERENCE_US, BATCH_SIZE = "read_us", "decode_us", "inference_us", "batch_size"
+
+# What each of them says, for the README.
+MEANINGS: Final = {
+    LISTED: "distinct images named by the inputs",
+    SKIPPED: "those of them whose rows of an earlier run are current",
+    PREDICTED: "images with a prediction",
+    BYTES_READ: "bytes of the images that were read",
+    MODEL_LOADS: "times a model was loaded: one a worker process, or one a GPU",
+    READ_US: "microseconds to read one image, waiting for the storage included",
+    DECODE_US: "microseconds to decode one image",
+    INFERENCE_US: "microseconds for one batch in the engine",
+    BATCH_SIZE: "images in one batch",
+}
 
 _lock = threading.Lock()
 _local: Counter[str] = Counter()
@@ -20,6 +40,11 @@ def count(name: str, images: int = 1) -> None:
     Metrics.counter(NAMESPACE, name).inc(images)
     with _lock:
         _local[name] += images
+
+
+def observe(name: str, value: int) -> None:
+    """Adds one value to the distribution `images/<name>`."""
+    Metrics.distribution(NAMESPACE, name).update(value)
 
 
 def local_counts() -> dict[str, int]:

@@ -9,7 +9,7 @@ from transforms.models.labels import Label
 from transforms.records import ClassifiedImage, WrittenShard
 from transforms.schema import parquet_bytes, row_of
 from transforms.storage import storage_for
-from transforms.tally import count
+from transforms.tally import BYTES_READ, PREDICTED, count
 
 # The folder below the output folder that readers read: nothing but whole part files lies there.
 PREDICTIONS = "predictions"
@@ -49,7 +49,9 @@ class WriteShard(beam.DoFn):
         name, size = image.slot.shard, image.slot.shard_size
         images = self._under_way.setdefault(name, [])
         images.append(image)
-        count(image.failure.error if image.failure else "predicted")
+        count(image.failure.error if image.failure else PREDICTED)
+        if image.failure is None or image.failure.stage in ("decode", "classify"):
+            count(BYTES_READ, image.slot.image.byte_size or 0)
         if len(images) == size:
             del self._under_way[name]
             rows = [row_of(each, self._labels, self._model) for each in images]

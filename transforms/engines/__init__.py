@@ -6,6 +6,7 @@ from typing import Literal
 
 from transforms.engines.base import Engine, best_first
 from transforms.models.artifact import Artifact
+from transforms.models.publish import fetched_network
 
 __all__ = ["Engine", "EngineName", "best_first", "gpu_is_visible", "load_engine", "resolve_engine"]
 
@@ -40,10 +41,11 @@ def load_engine(artifact: Artifact, top_k: int, batch_size: int, threads: int) -
 
     `batch_size` is the largest batch it will be given; `threads` the CPU cores it may use.
     """
+    network = fetched_network(artifact.network)
     if artifact.engine == "litert":
         from transforms.engines.litert_engine import LiteRTEngine
 
-        return LiteRTEngine(artifact.network, top_k, threads)
+        return LiteRTEngine(network, top_k, threads)
     from transforms.engines.tensorflow_engine import TensorFlowEngine
 
-    return TensorFlowEngine(artifact.network, artifact.image_size, top_k, batch_size)
+    return TensorFlowEngine(network, artifact.image_size, top_k, batch_size)

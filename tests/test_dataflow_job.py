@@ -1,0 +1,216 @@
+"""The real DataflowRunner submits to a recorder; what it recorded is read, and run."""
+
+import base64
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability import common_urns, python_urns
+from apache_beam.portability.api import beam_runner_api_pb2 as protos
+from apache_beam.runners.portability.fn_api_runner import translations
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from pipeline.metrics import metrics_of
+from tests.dataflow_recorder import JOB_ID, Recorder
+from tests.gcs_emulator import Proxy
+from tests.model_fixtures import PHOTOS, Command, Run, TinyModel
+from transforms.storage import storage_for
+
+IMAGE = "europe-docker.pkg.dev/my-project/images/worker:1"
+LINK = f"https://console.cloud.google.com/dataflow/jobs/europe-west4/{JOB_ID}?project=my-project"
+HINT = common_urns.resource_hints.ACCELERATOR.urn
+
+
+class Cloud(NamedTuple):
+    """A bucket with photographs, and Dataflow's end of the line."""
+
+    bucket: str
+    recorder: Recorder
+    run: Command
+
+    def submit(self, *options: str) -> Run:
+        """`pipeline.run` on Dataflow with these options."""
+        return self.run(
+            *("--runner=DataflowRunner", "--input", f"{self.bucket}/in", "--shard-size", "5"),
+            *("--output", f"{self.bucket}/out", f"--temp_location={self.bucket}/tmp"),
+            *("--project=my-project", "--region=europe-west4", f"--sdk_container_image={IMAGE}"),
+            *self.recorder.options(),
+            *options,
+        )
+
+    def pipeline(self) -> protos.Pipeline:
+        """The graph as it was staged for the workers."""
+        (url,) = [
+            each["value"]
+            for each in self.recorder.job["environment"]["sdkPipelineOptions"]["display_data"]
+            if each["key"] == "temp_location"
+        ]
+        path = f"{url}/pipeline.pb"
+        with storage_for(path).open(path) as file:
+            return protos.Pipeline.FromString(file.read())
+
+
+@pytest.fixture
+def on_cloud(cloud: Proxy, run: Command, request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    import google.cloud.storage as gcs
+
+    name = f"job-{abs(hash(request.node.name))}"
+    gcs.Client(project="p", use_auth_w_custom_endpoint=False).create_bucket(name)
+    for path in PHOTOS.iterdir():
+        storage_for("gs://x").write(f"gs://{name}", f"in/{path.name}", path.read_bytes())
+    recorder = Recorder()
+    yield Cloud(f"gs://{name}", recorder, run)
+    recorder.stop()
+
+
+def fused(pipeline: protos.Pipeline) -> list[list[str]]:
+    """The names of the steps of each stage, as Beam's runners fuse them."""
+    phases = [*translations.standard_optimize_phases()]
+    _, stages = translations.create_and_optimize_stages(
+        pipeline, phases=phases, known_runner_urns=frozenset()
+    )
+    return [[transform.unique_name for transform in stage.transforms] for stage in stages]
+
+
+def test_only_the_stage_that_labels_asks_for_a_gpu(on_cloud: Cloud, tiny_model: TinyModel) -> None:
+    done = on_cloud.submit(*tiny_model.options(), "--gpu", "nvidia-l4:2", "--no-wait")
+    assert done.code == 0, done.err
+    pipeline = on_cloud.pipeline()
+    hints = {
+        key: dict(environment.resource_hints).get(HINT, b"").decode()
+        for key, environment in pipeline.components.environments.items()
+    }
+    hint = "type:nvidia-l4;count:2;machine_type:g2-standard-24;install-nvidia-driver"
+    steps = {
+        each.unique_name: hints[each.environment_id]
+        for each in pipeline.components.transforms.values()
+        if each.environment_id and not each.subtransforms
+    }
+    assert {name.split("/")[0] for name in steps if steps[name] == hint} == {"Label"}
+    assert {name.split("/")[0] for name in steps if steps[name] == ""} == {
+        *("Sources", "List", "Earlier", "Cut", "Lines", "WriteLedger", "Shards", "Spread")
+    }
+    assert set(steps.values()) == {hint, ""}
+
+    job = on_cloud.recorder.job
+    assert job["name"].startswith("mobilenet-beam-r-")
+    assert job["labels"] == {
+        "mobilenet-beam": "0-1-0",
+        "run-id": job["name"].removeprefix("mobilenet-beam-"),
+    }
+    environment = job["environment"]
+    assert "no_use_multiple_sdk_containers" in environment["experiments"]
+    assert "use_multiple_sdk_containers" not in environment["experiments"]
+    assert "use_runner_v2" in environment["experiments"]
+    assert environment.get("serviceOptions", []) == []
+    (pool,) = environment["workerPools"]
+    assert (pool["diskSizeGb"], pool["numThreadsPerWorker"]) == (50, 2)
+    assert "machineType" not in pool  # of all workers: the hint has that of the GPU's
+    assert {each["containerImage"] for each in pool["sdkHarnessContainerImages"]} == {IMAGE}
+
+
+def test_the_recorded_job_labels_and_is_accounted_for(
+    on_cloud: Cloud, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    done = on_cloud.submit(*tiny_model.options(), "--no-wait")
+    job, link, _, command = done.out.splitlines()
+    assert (done.code, job, link) == (0, f"job {JOB_ID}", LINK)
+    *_, output, run_id = command.split()
+    assert command == f"python -m pipeline.finish {on_cloud.bucket}/out {run_id}"
+
+    result = run_here(on_cloud.pipeline())
+    recorder = on_cloud.recorder
+    for name, value in metrics_of(result).counters.items():
+        recorder.count(name, value, "s1")
+    recorder.states = ["JOB_STATE_PENDING", "JOB_STATE_RUNNING", "JOB_STATE_DONE"]
+    finished = on_cloud.run(output, run_id, module="pipeline.finish")
+    images = len(list(PHOTOS.iterdir()))
+    assert finished.code == 0, finished.err
+    assert finished.out.startswith(f"{images} images listed, {images} predicted, 0 failed\n90.0 s")
+    first, pending, running = finished.err.splitlines()
+    assert first == f"job {JOB_ID}: {LINK}"
+    assert pending.startswith(f"pending: {images} of {images} images, 0 failed, ")
+    assert running.startswith("running: ")
+
+    path = f"{output}/runs/{run_id}.json"
+    with storage_for(path).open(path) as file:
+        facts = json.load(file)
+    assert facts["complete"] is True
+    assert facts["seconds"] == 90.0
+    assert facts["job"] == {"id": JOB_ID, "project": "my-project", "region": "europe-west4"}
+    assert facts["metrics"]["predicted"] == images
+    assert facts["metrics"]["model_loads"] == 1
+    assert facts["metrics"]["bytes_read"] == sum(each.stat().st_size for each in PHOTOS.iterdir())
+
+
+def unpacked_functions(pipeline: protos.Pipeline) -> Iterator[bytes]:
+    """The pickled code and arguments of each step; Beam packs them."""
+    for each in pipeline.components.transforms.values():
+        if each.spec.urn == common_urns.primitives.PAR_DO.urn:
+            payload = protos.ParDoPayload.FromString(each.spec.payload)
+            yield zlib.decompress(base64.b64decode(payload.do_fn.payload))
+
+
+def run_here(pipeline: protos.Pipeline) -> Any:
+    """Runs a graph that was staged for Dataflow in this process."""
+    for environment in pipeline.components.environments.values():
+        environment.urn = python_urns.EMBEDDED_PYTHON
+        environment.payload = b""
+    result = FnApiRunner().run_via_runner_api(pipeline, PipelineOptions([]))
+    result.wait_until_finish()
+    return result
+
+
+def test_pixels_cross_no_shuffle_and_the_graph_holds_no_model(
+    on_cloud: Cloud, tiny_model: TinyModel
+) -> None:
+    assert on_cloud.submit(*tiny_model.options(), "--no-wait").code == 0
+    pipeline = on_cloud.pipeline()
+    (label,) = [stage for stage in fused(pipeline) if any(n.startswith("Label/") for n in stage)]
+    steps = [name for name in label if name.startswith("Label/")]
+    assert steps[0] == "Label/Slots"
+    assert {name.split("/")[1] for name in steps} == {
+        *("Slots", "Read", "Decode", "Classify", "Write")
+    }
+    shuffles = {
+        each.unique_name.split("/")[0]
+        for each in pipeline.components.transforms.values()
+        if each.spec.urn == common_urns.primitives.GROUP_BY_KEY.urn
+    }
+    assert shuffles <= {"Earlier", "Cut", "WriteLedger", "Spread"}
+
+    folder = f"{on_cloud.bucket}/tmp/mobilenet-beam/networks"
+    (network,) = storage_for(folder).names(folder)
+    with storage_for(folder).open(f"{folder}/{network}") as file:
+        archive = file.read()
+    pieces = [archive[place : place + 32] for place in range(0, len(archive), 32)]
+    weights = [piece for piece in pieces if len(set(piece)) > 24]  # neither zeros nor a table
+    assert len(weights) > 10
+    functions = b"".join(unpacked_functions(pipeline))
+    assert f"{folder}/{network}".encode() in functions
+    assert not any(piece in functions for piece in weights)
+    assert b"google.auth" not in functions
+    assert b"google.oauth2" not in functions
+
+
+def test_a_failed_job_is_exit_code_1_with_the_reason_the_service_gives(
+    on_cloud: Cloud, tiny_model: TinyModel
+) -> None:
+    on_cloud.recorder.states = ["JOB_STATE_FAILED"]
+    on_cloud.recorder.errors = [
+        "Traceback:\nMemoryError: out of memory",
+        "a work item was attempted 4 times without success",
+    ]
+    done = on_cloud.submit(*tiny_model.options())
+    assert done.code == 1
+    assert on_cloud.recorder.importance == ["4"]
+    link, error, *_ = done.err.splitlines()
+    assert link == f"job {JOB_ID}: {LINK}"
+    assert error == (
+        f"error: the run failed: job {JOB_ID} ended as FAILED: MemoryError: out of memory; "
+        f"see {LINK}"
+    )
