@@ -6,8 +6,10 @@ from typing import Final, NamedTuple
 
 from apache_beam.options.pipeline_options import (
     DebugOptions,
+    DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
+    PortableOptions,
     SetupOptions,
     WorkerOptions,
 )
@@ -23,7 +25,7 @@ _PACKAGE: Final = "mobilenet-beam"
 _BOOT_DISK_GB: Final = 50  # Dataflow's default of 25 is too small for CUDA's libraries
 # One bundle keeps every core of a worker busy, a second one covers its end. More of them would
 # only raise the number of shards that a lost worker takes with it.
-_BUNDLES_AT_ONCE: Final = 2
+_BUNDLES_AT_ONCE: Final = 2  # for each GPU, where there is one
 _ONE_PROCESS, _PROCESS_PER_CORE = "no_use_multiple_sdk_containers", "use_multiple_sdk_containers"
 
 
@@ -118,7 +120,8 @@ def dataflow_options(config: Config, run_id: str) -> list[str]:
     if _PROCESS_PER_CORE not in experiments:  # one model a worker, its threads decode for it
         ours.append(f"--experiments={_ONE_PROCESS}")
     if given.view_as(DebugOptions).number_of_worker_harness_threads is None:
-        ours.append(f"--number_of_worker_harness_threads={_BUNDLES_AT_ONCE}")
+        gpus = parse_gpu(config.gpu).number if config.gpu is not None else 1
+        ours.append(f"--number_of_worker_harness_threads={_BUNDLES_AT_ONCE * gpus}")
     if config.gpu is not None and given.view_as(WorkerOptions).disk_size_gb is None:
         ours.append(f"--disk_size_gb={_BOOT_DISK_GB}")
     return [*ours, *config.beam_options]
@@ -155,6 +158,16 @@ def check_dataflow(config: Config) -> None:
     _check_package(config)
     if config.gpu is not None:
         _check_gpu(config)
+
+
+def has_siblings(config: Config) -> bool:
+    """Whether the runner starts several processes on a machine, as the user asked it to."""
+    given = _given(config)
+    return (
+        _PROCESS_PER_CORE in (given.view_as(DebugOptions).experiments or [])
+        or given.view_as(DirectOptions).direct_running_mode == "multi_processing"
+        or int(given.view_as(PortableOptions).sdk_worker_parallelism) != 1
+    )
 
 
 def _check_remote(option: str, locations: Sequence[str]) -> None:

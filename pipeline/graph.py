@@ -6,7 +6,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from pipeline.config import Config
-from pipeline.dataflow import accelerator_hint
+from pipeline.dataflow import accelerator_hint, has_siblings
 from transforms.classify_images import ClassifyImages
 from transforms.cut_shards import CutShards, slots
 from transforms.decode_images import DecodeImages, Preprocessing
@@ -65,6 +65,7 @@ class LabelShards(beam.PTransform):
             | "Slots" >> beam.FlatMap(slots).with_output_types(Slot)
             | "Read" >> ReadImages(config.max_bytes)
             | "Decode" >> DecodeImages(preprocessing)
-            | "Classify" >> ClassifyImages(artifact, config.top_k, config.batch_size)
+            | "Classify"
+            >> ClassifyImages(artifact, config.top_k, config.batch_size, has_siblings(config))
             | "Write" >> WriteShards(config.output, self._run_id, artifact.labels, artifact.model)
         )

@@ -1,5 +1,7 @@
 """classify: from pixels to the top-k, in batches, with one model a process."""
 
+import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,11 +11,14 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import PCollection
 
 from transforms.cores import available_cores
-from transforms.engines import Engine, load_engine
+from transforms.engines import Engine
+from transforms.engines.sharing import OwnedEngines, SharedEngine, shared_engine
 from transforms.failures import ImageError
 from transforms.models.artifact import Artifact
 from transforms.records import ClassifiedImage, DecodedImage, Pixels, Prediction
+from transforms.tally import BATCH_SIZE, INFERENCE_US, MODEL_LOADS, count, observe
 
+LoadedEngine = SharedEngine | OwnedEngines
 TopK = tuple[Prediction, ...]
 
 
@@ -67,28 +72,50 @@ def _inference_error(image: Pixels, engine: Engine, error: Exception) -> ImageEr
     return ImageError("out_of_memory", f"no memory is left to classify one image: {error}")
 
 
-class ImageClassifier(ModelHandler[DecodedImage, ClassifiedImage, Engine]):
+class ImageClassifier(ModelHandler[DecodedImage, ClassifiedImage, LoadedEngine]):
     """Hands batches of a fixed size to the engine."""
 
-    def __init__(self, artifact: Artifact, top_k: int, batch_size: int) -> None:
-        """Nothing is loaded here: the handler travels with the graph."""
+    def __init__(
+        self, artifact: Artifact, top_k: int, batch_size: int, siblings: bool = False
+    ) -> None:
+        """Nothing is loaded here: the handler travels with the graph.
+
+        `siblings` says that the runner starts several processes on a machine.
+        """
         super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
         self._artifact = artifact
         self._top_k = top_k
         self._batch_size = batch_size
+        self._siblings = siblings
+        self._tag = f"mobilenet-beam-{uuid.uuid4().hex}"
 
-    def load_model(self) -> Engine:
+    def load_model(self) -> LoadedEngine:
         """The engine, once a process."""
-        return load_engine(self._artifact, self._top_k, self._batch_size, available_cores())
+        return shared_engine(
+            self._artifact,
+            self._top_k,
+            self._batch_size,
+            available_cores(),
+            self._siblings,
+            self._tag,
+        )
 
     def run_inference(
         self,
         batch: Sequence[DecodedImage],
-        model: Engine,
+        model: LoadedEngine,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[ClassifiedImage]:
         """See `classify_images`."""
-        return classify_images(batch, model)
+        if loads := model.take_loads():
+            count(
+                MODEL_LOADS, loads
+            )  # not where it is loaded: there is no bundle there to count in
+        started = time.perf_counter_ns()
+        rows = classify_images(batch, model)
+        observe(INFERENCE_US, (time.perf_counter_ns() - started) // 1000)
+        observe(BATCH_SIZE, len(batch))
+        return rows
 
     def get_num_bytes(self, batch: Sequence[DecodedImage]) -> int:
         """Bytes of pixels; the inherited way pickles the whole batch to know."""
@@ -102,10 +129,12 @@ class ImageClassifier(ModelHandler[DecodedImage, ClassifiedImage, Engine]):
 class ClassifyImages(beam.PTransform):
     """`DecodedImage`s to `ClassifiedImage`s."""
 
-    def __init__(self, artifact: Artifact, top_k: int, batch_size: int) -> None:
+    def __init__(
+        self, artifact: Artifact, top_k: int, batch_size: int, siblings: bool = False
+    ) -> None:
         """See `ImageClassifier`."""
         super().__init__()
-        self._classifier = ImageClassifier(artifact, top_k, batch_size)
+        self._classifier = ImageClassifier(artifact, top_k, batch_size, siblings)
 
     def expand(self, decoded: PCollection[DecodedImage]) -> PCollection[ClassifiedImage]:
         """Batches and infers."""
