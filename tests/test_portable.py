@@ -14,7 +14,7 @@ import pytest
 from pipeline.lost_workers import LOST
 from tests.model_fixtures import PHOTOS, Command, TinyModel
 from tests.portable import Cluster
-from tests.test_run import rows_of
+from tests.test_run import rows_of, run_facts
 
 COPIES = 40
 END_TIMEOUT_S = 30
@@ -67,10 +67,29 @@ def test_two_workers_give_the_rows_of_one_process(
     here, there = tmp_path / "here", tmp_path / "there"
     options = ["--input", str(PHOTOS), "--shard-size", "3", *tiny_model.options()]
     assert run(*options, "--output", str(here)).code == 0
-    done = cluster.run(*options, "--output", str(there))
+    done = cluster.run(*options, "--output", str(there), f"--temp_location={tmp_path / 'tmp'}")
     assert (done.code, done.err) == (0, "")
     assert without_run(there) == without_run(here)
     assert len(without_run(here)) == len(list(PHOTOS.iterdir()))
+    assert run_facts(here)["metrics"]["model_loads"] == 1
+    assert run_facts(there)["metrics"]["model_loads"] == 2
+    for facts in map(run_facts, (here, there)):
+        assert facts["metrics"]["read_us"]["count"] == len(list(PHOTOS.iterdir()))
+        assert facts["metrics"]["decode_us"]["count"] == len(list(PHOTOS.iterdir()))
+    (archive,) = (tmp_path / "tmp").rglob("*.tar")
+    assert archive.parents[1] == tmp_path / "tmp" / "mobilenet-beam" / "networks"
+
+
+def test_loopback_gives_the_rows_of_one_process(
+    run: Command, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    options = ["--input", str(PHOTOS), "--shard-size", "3", *tiny_model.options()]
+    portable = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]
+    assert run(*options, "--output", str(here)).code == 0
+    done = run(*options, *portable, "--output", str(there))
+    assert (done.code, done.err) == (0, "")
+    assert without_run(there) == without_run(here)
 
 
 @pytest.mark.parametrize("victim", ["worker", "service"])
