@@ -4,19 +4,23 @@ import base64
 import bz2
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import google.cloud.storage as gcs
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
 from apache_beam.runners.portability.fn_api_runner import translations
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from google.auth.credentials import AnonymousCredentials
 
+import transforms.storage
+from pipeline.dataflow_job import JobFailedError, follow
 from pipeline.metrics import metrics_of
+from pipeline.run_facts import Job
 from tests.dataflow_recorder import JOB_ID, Recorder
-from tests.gcs_emulator import Proxy
+from tests.gcs_emulator import Emulator, Proxy
 from tests.model_fixtures import PHOTOS, Command, Run, TinyModel
 from transforms.storage import storage_for
 
@@ -32,11 +36,11 @@ class Cloud(NamedTuple):
     recorder: Recorder
     run: Command
 
-    def submit(self, *options: str) -> Run:
+    def submit(self, output: str, *options: str) -> Run:
         """`pipeline.run` on Dataflow with these options."""
         return self.run(
             *("--runner=DataflowRunner", "--input", f"{self.bucket}/in", "--shard-size", "5"),
-            *("--output", f"{self.bucket}/out", f"--temp_location={self.bucket}/tmp"),
+            *("--output", f"{self.bucket}/{output}", f"--temp_location={self.bucket}/tmp"),
             *("--project=my-project", "--region=europe-west4", f"--sdk_container_image={IMAGE}"),
             *self.recorder.options(),
             *options,
@@ -54,17 +58,35 @@ class Cloud(NamedTuple):
             return protos.Pipeline.FromString(file.read())
 
 
-@pytest.fixture
-def on_cloud(cloud: Proxy, run: Command, request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    import google.cloud.storage as gcs
+@pytest.fixture(scope="module")
+def bucket(emulator: Emulator) -> Iterator[str]:
+    """Photographs in Cloud Storage, as this module and its subprocesses see it."""
+    proxy = Proxy(emulator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        transforms.storage._storage.cache_clear()
+        client = gcs.Client(project="p", credentials=AnonymousCredentials())
+        client.create_bucket("dataflow-jobs")
+        client.close()
+        for path in PHOTOS.iterdir():
+            root = "gs://dataflow-jobs"
+            storage_for(root).write(root, f"in/{path.name}", path.read_bytes())
+        yield root
+    transforms.storage._storage.cache_clear()
+    proxy.stop()
 
-    name = f"job-{abs(hash(request.node.name))}"
-    gcs.Client(project="p", use_auth_w_custom_endpoint=False).create_bucket(name)
-    for path in PHOTOS.iterdir():
-        storage_for("gs://x").write(f"gs://{name}", f"in/{path.name}", path.read_bytes())
+
+@pytest.fixture(scope="module")
+def on_cloud(bucket: str, run: Command) -> Iterator[Cloud]:
     recorder = Recorder()
-    yield Cloud(f"gs://{name}", recorder, run)
+    yield Cloud(bucket, recorder, run)
     recorder.stop()
+
+
+@pytest.fixture(scope="module")
+def cpu_job(on_cloud: Cloud, tiny_model: TinyModel) -> tuple[Cloud, Run]:
+    """A job submitted and left."""
+    return on_cloud, on_cloud.submit("cpu", *tiny_model.options(), "--no-wait")
 
 
 def fused(pipeline: protos.Pipeline) -> list[list[str]]:
@@ -76,51 +98,14 @@ def fused(pipeline: protos.Pipeline) -> list[list[str]]:
     return [[transform.unique_name for transform in stage.transforms] for stage in stages]
 
 
-def test_only_the_stage_that_labels_asks_for_a_gpu(on_cloud: Cloud, tiny_model: TinyModel) -> None:
-    done = on_cloud.submit(*tiny_model.options(), "--gpu", "nvidia-l4:2", "--no-wait")
-    assert done.code == 0, done.err
-    pipeline = on_cloud.pipeline()
-    hints = {
-        key: dict(environment.resource_hints).get(HINT, b"").decode()
-        for key, environment in pipeline.components.environments.items()
-    }
-    hint = "type:nvidia-l4;count:2;machine_type:g2-standard-24;install-nvidia-driver"
-    steps = {
-        each.unique_name: hints[each.environment_id]
-        for each in pipeline.components.transforms.values()
-        if each.environment_id and not each.subtransforms
-    }
-    assert {name.split("/")[0] for name in steps if steps[name] == hint} == {"Label"}
-    assert {name.split("/")[0] for name in steps if steps[name] == ""} == {
-        *("Sources", "List", "Earlier", "Cut", "Lines", "WriteLedger", "Shards", "Spread")
-    }
-    assert set(steps.values()) == {hint, ""}
-
-    job = on_cloud.recorder.job
-    assert job["name"].startswith("mobilenet-beam-r-")
-    assert job["labels"] == {
-        "mobilenet-beam": "0-1-0",
-        "run-id": job["name"].removeprefix("mobilenet-beam-"),
-    }
-    environment = job["environment"]
-    assert "no_use_multiple_sdk_containers" in environment["experiments"]
-    assert "use_multiple_sdk_containers" not in environment["experiments"]
-    assert "use_runner_v2" in environment["experiments"]
-    assert environment.get("serviceOptions", []) == []
-    (pool,) = environment["workerPools"]
-    assert (pool["diskSizeGb"], pool["numThreadsPerWorker"]) == (50, 4)
-    assert "machineType" not in pool  # of all workers: the hint has that of the GPU's
-    assert {each["containerImage"] for each in pool["sdkHarnessContainerImages"]} == {IMAGE}
-
-
 def test_the_recorded_job_labels_and_is_accounted_for(
-    on_cloud: Cloud, tiny_model: TinyModel, tmp_path: Path
+    cpu_job: tuple[Cloud, Run],
 ) -> None:
-    done = on_cloud.submit(*tiny_model.options(), "--no-wait")
+    on_cloud, done = cpu_job
     job, link, _, command = done.out.splitlines()
     assert (done.code, job, link) == (0, f"job {JOB_ID}", LINK)
     *_, output, run_id = command.split()
-    assert command == f"python -m pipeline.finish {on_cloud.bucket}/out {run_id}"
+    assert command == f"python -m pipeline.finish {on_cloud.bucket}/cpu {run_id}"
 
     result = run_here(on_cloud.pipeline())
     recorder = on_cloud.recorder
@@ -166,9 +151,9 @@ def run_here(pipeline: protos.Pipeline) -> Any:
 
 
 def test_pixels_cross_no_shuffle_and_the_graph_holds_no_model(
-    on_cloud: Cloud, tiny_model: TinyModel
+    cpu_job: tuple[Cloud, Run],
 ) -> None:
-    assert on_cloud.submit(*tiny_model.options(), "--no-wait").code == 0
+    on_cloud, _ = cpu_job
     pipeline = on_cloud.pipeline()
     (label,) = [stage for stage in fused(pipeline) if any(n.startswith("Label/") for n in stage)]
     steps = [name for name in label if name.startswith("Label/")]
@@ -184,7 +169,7 @@ def test_pixels_cross_no_shuffle_and_the_graph_holds_no_model(
     assert shuffles <= {"Earlier", "Cut", "WriteLedger", "Spread"}
 
     folder = f"{on_cloud.bucket}/tmp/mobilenet-beam/networks"
-    (network,) = storage_for(folder).names(folder)
+    (network,) = [name for name in storage_for(folder).names(folder) if "litert" in name]
     with storage_for(folder).open(f"{folder}/{network}") as file:
         archive = file.read()
     pieces = [archive[place : place + 32] for place in range(0, len(archive), 32)]
@@ -197,20 +182,58 @@ def test_pixels_cross_no_shuffle_and_the_graph_holds_no_model(
     assert b"google.oauth2" not in functions
 
 
-def test_a_failed_job_is_exit_code_1_with_the_reason_the_service_gives(
-    on_cloud: Cloud, tiny_model: TinyModel
-) -> None:
-    on_cloud.recorder.states = ["JOB_STATE_FAILED"]
-    on_cloud.recorder.errors = [
+def test_only_the_stage_that_labels_asks_for_a_gpu(on_cloud: Cloud, tiny_model: TinyModel) -> None:
+    done = on_cloud.submit("gpu", *tiny_model.options(), "--gpu", "nvidia-l4:2", "--no-wait")
+    assert done.code == 0, done.err
+    pipeline = on_cloud.pipeline()
+    hints = {
+        key: dict(environment.resource_hints).get(HINT, b"").decode()
+        for key, environment in pipeline.components.environments.items()
+    }
+    hint = "type:nvidia-l4;count:2;machine_type:g2-standard-24;install-nvidia-driver"
+    steps = {
+        each.unique_name: hints[each.environment_id]
+        for each in pipeline.components.transforms.values()
+        if each.environment_id and not each.subtransforms
+    }
+    assert {name.split("/")[0] for name in steps if steps[name] == hint} == {"Label"}
+    assert {name.split("/")[0] for name in steps if steps[name] == ""} == {
+        *("Sources", "List", "Earlier", "Cut", "Lines", "WriteLedger", "Shards", "Spread")
+    }
+    assert set(steps.values()) == {hint, ""}
+
+    job = on_cloud.recorder.job
+    assert job["name"].startswith("mobilenet-beam-r-")
+    assert job["labels"] == {
+        "mobilenet-beam": "0-1-0",
+        "run-id": job["name"].removeprefix("mobilenet-beam-"),
+    }
+    environment = job["environment"]
+    assert "no_use_multiple_sdk_containers" in environment["experiments"]
+    assert "use_multiple_sdk_containers" not in environment["experiments"]
+    assert "use_runner_v2" in environment["experiments"]
+    assert environment.get("serviceOptions", []) == []
+    (pool,) = environment["workerPools"]
+    assert (pool["diskSizeGb"], pool["numThreadsPerWorker"]) == (50, 4)
+    assert "machineType" not in pool  # of all workers: the hint has that of the GPU's
+    assert {each["containerImage"] for each in pool["sdkHarnessContainerImages"]} == {IMAGE}
+
+
+def test_a_failed_job_raises_the_reason_that_the_service_gives() -> None:
+    recorder = Recorder()
+    recorder.job = {"name": "job", "clientRequestId": "1"}
+    recorder.states = ["JOB_STATE_RUNNING", "JOB_STATE_FAILED"]
+    recorder.errors = [
         "Traceback:\nMemoryError: out of memory",
         "a work item was attempted 4 times without success",
     ]
-    done = on_cloud.submit(*tiny_model.options())
-    assert done.code == 1
-    assert on_cloud.recorder.importance == ["4"]
-    link, error, *_ = done.err.splitlines()
-    assert link == f"job {JOB_ID}: {LINK}"
-    assert error == (
-        f"error: the run failed: job {JOB_ID} ended as FAILED: MemoryError: out of memory; "
-        f"see {LINK}"
+    options = [*recorder.options(), "--project=my-project", "--region=europe-west4"]
+    said: list[str] = []
+    with pytest.raises(JobFailedError) as failure:
+        follow(Job(JOB_ID, "my-project", "europe-west4"), options, said.append)
+    recorder.stop()
+    assert recorder.importance == ["4"]
+    assert said == ["running: listing and loading, 0 s"]
+    assert str(failure.value) == (
+        f"job {JOB_ID} ended as FAILED: MemoryError: out of memory; see {LINK}"
     )

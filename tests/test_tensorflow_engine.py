@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.model_fixtures import TINY_SIZE, TinyModel
+from transforms.engines.litert_engine import LiteRTEngine
 from transforms.engines.tensorflow_engine import TensorFlowEngine
 from transforms.models.artifact import NetworkRequest
 from transforms.models.build_network import build_network
@@ -81,3 +82,17 @@ def test_no_memory_for_a_single_image_is_a_memory_error(
     with pytest.raises(MemoryError, match=r"^OOM when allocating$"):
         engine.top_k(images(3))
     assert engine.batch_size == 1
+
+
+def test_the_classes_are_those_of_litert(
+    engine: TensorFlowEngine, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    request = NetworkRequest(
+        "tiny", str(tiny_model.path), None, "", 0.0, None, 0, "float32", "litert"
+    )
+    build_network(request, tmp_path)
+    some = images(19)
+    classes, scores = engine.top_k(some)
+    others, values = LiteRTEngine(str(tmp_path / "network.tflite"), 2, threads=2).top_k(some)
+    np.testing.assert_array_equal(classes, others)
+    np.testing.assert_allclose(scores, values, atol=1e-6)
