@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipeline.account import Account, read_account, write_run
 from pipeline.config import Config, UsageError
-from pipeline.dataflow import dataflow_options
+from pipeline.dataflow import dataflow_options, has_siblings
 from pipeline.graph import build
 from pipeline.lost_workers import notice_lost_workers
 from pipeline.metrics import Metrics, metrics_of
@@ -75,7 +75,8 @@ def launch(config: Config, say: Say) -> Outcome | Start:
     start = Start.of(config, artifact, new_run_id(earlier, now), now)
     # Beam warns of what no user can change, and logs what it then raises.
     logging.getLogger().setLevel(logging.CRITICAL)
-    if not config.is_local:  # its threads print what they die of, and then the run raises it
+    # The threads that talk to other processes print what they die of, and then the run raises it.
+    if not config.is_local or has_siblings(config):
         threading.excepthook = lambda _: None
     with _failing_as(start):
         if not config.is_dataflow:

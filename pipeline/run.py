@@ -134,7 +134,7 @@ def summary(outcome: Outcome, config: Config) -> str:
 def _submitted(start: Start) -> str:
     """What a person needs of a job that goes on without this process."""
     if start.job is None:
-        return f"run {start.run_id}: no job was created, its template was written"
+        return f"run {start.run_id}: no job was created, as --template_location or --dry_run asks"
     return f"job {start.job.id}\n{start.job.link}\n\n{start.finish_command}"
 
 

@@ -4,6 +4,7 @@ import base64
 import bz2
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import google.cloud.storage as gcs
@@ -237,3 +238,16 @@ def test_a_failed_job_raises_the_reason_that_the_service_gives() -> None:
     assert str(failure.value) == (
         f"job {JOB_ID} ended as FAILED: MemoryError: out of memory; see {LINK}"
     )
+
+
+def test_a_template_is_written_instead_of_a_job(
+    on_cloud: Cloud, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    on_cloud.recorder.job = {}
+    template = tmp_path / "job.json"
+    done = on_cloud.submit("template", *tiny_model.options(), f"--template_location={template}")
+    assert done.code == 0, done.err
+    assert "no job was created" in done.out
+    assert on_cloud.recorder.job == {}
+    job = json.loads(template.read_text())
+    assert job["name"].startswith("mobilenet-beam-r-")
