@@ -167,7 +167,7 @@ def test_pixels_cross_no_shuffle_and_the_graph_holds_no_model(
         for each in pipeline.components.transforms.values()
         if each.spec.urn == common_urns.primitives.GROUP_BY_KEY.urn
     }
-    assert shuffles <= {"Earlier", "Cut", "WriteLedger", "Spread"}
+    assert shuffles <= {"List", "Earlier", "Cut", "WriteLedger", "Spread"}
 
     folder = f"{on_cloud.bucket}/tmp/mobilenet-beam/networks"
     (network,) = [name for name in storage_for(folder).names(folder) if "litert" in name]

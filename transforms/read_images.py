@@ -59,9 +59,7 @@ class ReadImages(beam.PTransform):
         def read(slot: Slot) -> FetchedImage:
             return read_image(slot, max_bytes)
 
-        pool = PooledMap(
-            read, lambda: THREADS, _AHEAD, _listed_bytes, _AHEAD_BYTES, metric=READ_US
-        )
+        pool = PooledMap(read, lambda: THREADS, _AHEAD, _listed_bytes, _AHEAD_BYTES, metric=READ_US)
         return slots | beam.ParDo(pool).with_output_types(FetchedImage)
 
 
