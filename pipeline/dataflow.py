@@ -25,7 +25,7 @@ _PACKAGE: Final = "mobilenet-beam"
 _BOOT_DISK_GB: Final = 50  # Dataflow's default of 25 is too small for CUDA's libraries
 # One bundle keeps every core of a worker busy, a second one covers its end. More of them would
 # only raise the number of shards that a lost worker takes with it.
-_BUNDLES_AT_ONCE: Final = 2  # for each GPU, where there is one
+BUNDLES_AT_ONCE: Final = 2  # for each GPU, where there is one
 _ONE_PROCESS, _PROCESS_PER_CORE = "no_use_multiple_sdk_containers", "use_multiple_sdk_containers"
 
 
@@ -121,7 +121,7 @@ def dataflow_options(config: Config, run_id: str) -> list[str]:
         ours.append(f"--experiments={_ONE_PROCESS}")
     if given.view_as(DebugOptions).number_of_worker_harness_threads is None:
         gpus = parse_gpu(config.gpu).number if config.gpu is not None else 1
-        ours.append(f"--number_of_worker_harness_threads={_BUNDLES_AT_ONCE * gpus}")
+        ours.append(f"--number_of_worker_harness_threads={BUNDLES_AT_ONCE * gpus}")
     if config.gpu is not None and given.view_as(WorkerOptions).disk_size_gb is None:
         ours.append(f"--disk_size_gb={_BOOT_DISK_GB}")
     return [*ours, *config.beam_options]

@@ -4,6 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 from pipeline.config import UsageError
+from pipeline.dataflow import BUNDLES_AT_ONCE
 from pipeline.prices import Prices, Worker
 from transforms.measure_rates import Rates
 from transforms.read_images import THREADS
@@ -12,8 +13,6 @@ from transforms.read_images import THREADS
 _SHUFFLES = 2
 _SHUFFLED_BYTES_A_RECORD = 32
 _LISTED_A_REQUEST = 1000
-# A Dataflow worker runs one process with one model and this many bundles, each with its threads.
-_BUNDLES_AT_ONCE = 2
 _SECONDS = 3600.0
 
 Bound = Literal["CPU", "decoding", "GPU", "reading"]
@@ -22,7 +21,7 @@ FORMULAS = {
     "CPU": "images/s = efficiency x vCPUs / (1 / decode + 1 / infer)",
     "GPU": "images/s = efficiency x min(vCPUs x decode, GPUs x infer on the GPU)",
     "reading": f"images/s <= GETs in flight / seconds a GET; in flight are {THREADS} here and "
-    f"{_BUNDLES_AT_ONCE * THREADS} on a worker",
+    f"{BUNDLES_AT_ONCE * THREADS} on a worker or for each of its GPUs",
     "workers": "workers = images / (images/s x (deadline - start)), rounded up",
     "hours": "hours = start + images / (workers x images/s)",
     "total": "$ total = workers x hours x $/worker-hour + GETs + listing and uploads + shuffle",
@@ -74,11 +73,11 @@ def worker_speed(worker: Worker, rates: Rates, prices: Prices) -> Speed | None:
     if worker.gpu is not None:
         infer = worker.gpus * gpu_rate(worker.gpu, rates, prices)
         speed = _gpu_speed(worker.vcpus * decode, infer)
-        return _limited(speed, prices, _BUNDLES_AT_ONCE, seconds)
+        return _limited(speed, prices, BUNDLES_AT_ONCE * worker.gpus, seconds)
     if rates.infer_core is None:
         return None
     speed = _cpu_speed(worker.vcpus, decode, rates.infer_core * ratio)
-    return _limited(speed, prices, _BUNDLES_AT_ONCE, seconds)
+    return _limited(speed, prices, BUNDLES_AT_ONCE, seconds)
 
 
 def gpu_rate(gpu: str, rates: Rates, prices: Prices) -> float:

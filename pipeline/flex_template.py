@@ -34,14 +34,6 @@ _BEAM_PARAMETERS: Final = (
         "paramType": "TEXT",
         "groupName": "Dataflow",
     },
-    {
-        "name": "dataflow_service_options",
-        "label": "Dataflow service options",
-        "helpText": "Service options of Dataflow, such as those of a GPU.",
-        "isOptional": True,
-        "paramType": "TEXT",
-        "groupName": "Dataflow",
-    },
 )
 _REQUIRED: Final = ("--output",)
 _FOLDERS: Final = ("--output",)

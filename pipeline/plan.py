@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
 from pipeline.config import Config, UsageError
+from pipeline.dataflow import Gpu, parse_gpu
 from pipeline.estimate import (
     Estimate,
     Requests,
@@ -143,14 +144,15 @@ def _workers(config: Config, prices: Prices) -> list[Worker]:
     """The kind of worker the user's options ask for, else the kinds worth comparing."""
     options = _worker_options(config)
     machine, disk = options.machine_type, options.disk_size_gb
-    gpu: str | None = getattr(config, "gpu", None)
-    if gpu is not None:
-        name, _, count = gpu.partition(":")
-        return [prices.gpu_worker(name, int(count or 1), machine, disk)]
+    if config.gpu is not None:
+        return [prices.gpu_worker(parse_gpu(config.gpu), machine, disk)]
     if machine is not None:
         return [prices.cpu_worker(machine, disk)]
     compared = prices.table["workers"]["compared_gpus"]
-    return [prices.cpu_worker(disk_gb=disk), *(prices.gpu_worker(name) for name in compared)]
+    return [
+        prices.cpu_worker(disk_gb=disk),
+        *(prices.gpu_worker(Gpu(name, 1)) for name in compared),
+    ]
 
 
 def _estimates(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pipeline.config import UsageError
-from transforms.models.errors import nearest
+from pipeline.dataflow import Gpu
 
 PRICES_FILE: Final = Path(__file__).with_name("prices.json")
 
@@ -62,21 +62,22 @@ class Prices:
         return self._worker(machine or default["machine"], disk_gb or default["disk_gb"])
 
     def gpu_worker(
-        self, gpu: str, gpus: int = 1, machine: str | None = None, disk_gb: float | None = None
+        self, gpu: Gpu, machine: str | None = None, disk_gb: float | None = None
     ) -> Worker:
-        """A worker with `gpus` of this type.
+        """A worker with these GPUs, on the machine that a job would get for them.
 
         Raises:
             UsageError: the file has no price for it.
         """
-        known = self.table["workers"]["gpu"]
-        if gpu not in known:
+        priced = self.table["dataflow"]["gpu_hour"]
+        if gpu.type not in priced:
             raise UsageError(
-                f"--gpu {gpu!r} has no price{nearest(gpu, known)}; "
-                f"{PRICES_FILE.name} has {', '.join(known)}: add it there to plan with it"
+                f"--gpu {gpu.type} has no price; {PRICES_FILE.name} has {', '.join(priced)}: "
+                f"add it there to plan with it"
             )
-        worker = self._worker(machine or known[gpu]["machine"], disk_gb or known[gpu]["disk_gb"])
-        return worker._replace(gpu=gpu, gpus=gpus)
+        default = self.table["workers"]["gpu"]
+        worker = self._worker(machine or gpu.machine_type, disk_gb or default["disk_gb"])
+        return worker._replace(gpu=gpu.type, gpus=gpu.number)
 
     def _worker(self, machine: str, disk_gb: float) -> Worker:
         named = self.table["machines"]["named"]

@@ -15,6 +15,8 @@ import yaml
 
 from pipeline import __version__
 from pipeline.beam_options import check_beam_options
+from pipeline.config import Config
+from pipeline.dataflow import Gpu, check_dataflow
 from pipeline.estimate import estimate, requests_for, shuffled_gb, worker_speed
 from pipeline.flex_template import METADATA, options
 from pipeline.prices import Prices
@@ -193,12 +195,14 @@ def test_terraform_names_only_what_it_declares() -> None:
 
 def test_commands_of_the_readme_have_options_that_exist() -> None:
     found = commands("python", "-m", "pipeline.run")
-    assert len(found) >= 3
+    assert len(found) >= 4
     for words in found:
         context = main.make_context("run", list(words))
         check_beam_options(context.args, own=[])
-        assert context.params["inputs"]
-        assert context.params["output"]
+        given = {name: value for name, value in context.params.items() if value is not None}
+        assert given["inputs"]
+        assert given["output"]
+        check_dataflow(Config(**given, beam_options=tuple(context.args)))
     for module in re.findall(r"python -m ([\w.]+)", README):
         assert find_spec(module) is not None
 
@@ -219,7 +223,7 @@ def test_the_costs_of_the_readme_are_those_of_the_plan() -> None:
     rates = Rates(100, 100, 100, (), 0.001, 110_000.0, 420.0, 86.0, None)
     images, shards = 1_000_000, 246
     gpus = prices.table["workers"]["compared_gpus"]
-    for worker in (prices.cpu_worker(), *map(prices.gpu_worker, gpus)):
+    for worker in (prices.cpu_worker(), *(prices.gpu_worker(Gpu(name, 1)) for name in gpus)):
         speed = worker_speed(worker, rates, prices)
         assert speed is not None
         gigabytes = shuffled_gb(images, uri_bytes=60)

@@ -55,8 +55,11 @@ def test_a_gpu_on_this_machine_is_measured_not_assumed() -> None:
 def test_slow_reads_bound_everything() -> None:
     slow = RATES._replace(read_seconds=1.0)
     assert local_speed(slow, 2, PRICES) == Speed(16.0, "reading")
-    fast = GPU._replace(vcpus=200, gpus=9)
-    assert rounded(worker_speed(fast, RATES, PRICES)) == (2 * 16 / 0.01, "reading")
+    # Two bundles of 16 reads for each GPU, a hundredth of a second a read.
+    fast = GPU._replace(vcpus=200, gpus=4)
+    assert rounded(worker_speed(fast, RATES, PRICES)) == (0.5 * 4 * 2000, "GPU")
+    many = fast._replace(gpus=9), RATES._replace(infer_gpu=9e9, decode=9e9)
+    assert rounded(worker_speed(*many, PRICES)) == (9 * 2 * 16 / 0.01, "reading")
 
 
 def test_workers_are_those_that_meet_the_deadline_after_their_start() -> None:

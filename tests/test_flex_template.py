@@ -33,7 +33,8 @@ def test_every_option_is_a_parameter_or_left_out_with_a_reason() -> None:
     offered = {option.opts[0] for option in options().values()}
     assert offered | (own & set(LEFT_OUT)) == own
     assert not offered & set(LEFT_OUT)
-    assert {"--input", "--output", "--resume", "--top-k"} <= offered
+    assert {"--input", "--output", "--resume", "--top-k", "--gpu"} <= offered
+    assert "--no-wait" in own
     assert all(LEFT_OUT.values())
 
 

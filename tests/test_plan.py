@@ -16,6 +16,8 @@ from click.testing import CliRunner
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from pipeline.config import Config
+from pipeline.plan import _workers
 from pipeline.prices import Prices
 from pipeline.run import main
 from tests.gcs_emulator import Proxy
@@ -153,6 +155,20 @@ def test_a_long_manifest_is_counted_in_bounded_memory(tmp_path: Path) -> None:
     assert listed == 300_000
     assert abs(distinct - 250_000) < 0.015 * 250_000  # three times 1.2 / sqrt(2**16)
     assert megabytes < 40  # the lines alone would be more
+
+
+def test_workers_are_those_that_the_users_options_ask_for() -> None:
+    def planned(*beam_options: str, gpu: str | None = None) -> list[str]:
+        config = Config(gpu=gpu, beam_options=beam_options)
+        return [worker.name for worker in _workers(config, Prices())]
+
+    assert planned(gpu="nvidia-tesla-t4:2") == ["n1-standard-16 + nvidia-tesla-t4 x 2"]
+    assert planned("--machine_type=n1-highmem-4", gpu="nvidia-tesla-t4") == [
+        "n1-highmem-4 + nvidia-tesla-t4"
+    ]
+    assert planned("--machine_type=e2-standard-4") == ["e2-standard-4"]
+    compared = ["n2-standard-8", "n1-standard-8 + nvidia-tesla-t4", "g2-standard-16 + nvidia-l4"]
+    assert planned() == compared
 
 
 @pytest.mark.usefixtures("own_caches")

@@ -2,6 +2,7 @@ import pytest
 from apache_beam.testing.load_tests import dataflow_cost_consts as beam_prices
 
 from pipeline.config import UsageError
+from pipeline.dataflow import GPUS, Gpu
 from pipeline.prices import PRICES_FILE, Prices, Worker
 
 PRICES = Prices()
@@ -26,7 +27,10 @@ def test_dataflow_prices_are_those_that_beam_brings() -> None:
 
 def test_every_gpu_has_a_price_a_machine_and_an_assumed_rate() -> None:
     priced = set(PRICES.table["dataflow"]["gpu_hour"])
-    assert priced == set(PRICES.table["workers"]["gpu"])
+    for name in priced:
+        for count, machine in GPUS[name].items():
+            worker = PRICES.gpu_worker(Gpu(name, count))
+            assert (worker.machine, worker.gpus) == (machine, count)
     assert priced == set(PRICES.assumed("gpu_images_per_second"))
     assert priced >= set(PRICES.table["workers"]["compared_gpus"])
 
@@ -42,7 +46,7 @@ def test_every_price_says_where_it_is_from_and_every_assumption_why() -> None:
 def test_a_machine_type_says_its_cores_and_memory() -> None:
     assert PRICES.cpu_worker("n1-standard-4", 25) == Worker("n1-standard-4", 4, 15.0, 25)
     assert PRICES.cpu_worker("a2-highgpu-1g").vcpus == 12
-    two = PRICES.gpu_worker("nvidia-tesla-t4", 2, "n1-highmem-16")
+    two = PRICES.gpu_worker(Gpu("nvidia-tesla-t4", 2), "n1-highmem-16")
     assert (two.vcpus, two.memory_gb, two.gpus) == (16, 104.0, 2)
     assert two.name == "n1-highmem-16 + nvidia-tesla-t4 x 2"
 
@@ -59,6 +63,6 @@ def test_an_unknown_machine_is_named_with_the_file_to_add_it_to(machine: str) ->
         PRICES.cpu_worker(machine)
 
 
-def test_an_unknown_gpu_is_named_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match="did you mean 'nvidia-tesla-t4'"):
-        PRICES.gpu_worker("nvidia-tesla-t5")
+def test_a_gpu_without_a_price_is_named_with_the_file_to_add_it_to() -> None:
+    with pytest.raises(UsageError, match=f"--gpu nvidia-h100-80gb has no.*{PRICES_FILE.name}"):
+        PRICES.gpu_worker(Gpu("nvidia-h100-80gb", 1))
