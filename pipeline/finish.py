@@ -8,9 +8,9 @@ import warnings
 
 import click
 
+from pipeline.conclusion import USAGE, exit_code, report_failure, summary
 from pipeline.config import UsageError
 from pipeline.launch import RunFailedError, finish
-from pipeline.run import USAGE, exit_code, report_failure, summary
 from pipeline.run_facts import read_start
 
 _PROG = "python -m pipeline.finish"

@@ -107,10 +107,9 @@ class ImageClassifier(ModelHandler[DecodedImage, ClassifiedImage, LoadedEngine])
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[ClassifiedImage]:
         """See `classify_images`."""
+        # Not counted where it is loaded: there is no bundle to count in.
         if loads := model.take_loads():
-            count(
-                MODEL_LOADS, loads
-            )  # not where it is loaded: there is no bundle there to count in
+            count(MODEL_LOADS, loads)
         started = time.perf_counter_ns()
         rows = classify_images(batch, model)
         observe(INFERENCE_US, (time.perf_counter_ns() - started) // 1000)

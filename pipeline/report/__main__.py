@@ -4,18 +4,19 @@ import click
 import duckdb
 
 from pipeline import __version__
-from pipeline.config import UsageError
+from pipeline.reading_command import OneLineErrors
 from pipeline.report.gather import gather
 from pipeline.report.render import render
 from transforms.failures import printable
 from transforms.storage import join, storage_for
 
 _PROG = "python -m pipeline.report"
-_FAILED, _USAGE = 1, 2
+_FAILED = 1
 _FILE = "report.html"
 
 
 @click.command(
+    cls=OneLineErrors,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="The file holds its pictures and needs no network. Pictures are made from the images as "
     "they are now; one that is gone or has changed is marked.",
@@ -39,9 +40,6 @@ def main(context: click.Context, output: str, html: str | None, seed: int) -> No
         storage_for(path).write(
             folder or ("/" if path.startswith("/") else "."), file, page.encode()
         )
-    except UsageError as error:
-        click.echo(f"error: {error}", err=True)
-        context.exit(_USAGE)
     except (OSError, duckdb.Error) as error:
         click.echo(f"error: the report cannot be made: {printable(str(error))}", err=True)
         context.exit(_FAILED)
