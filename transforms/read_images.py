@@ -9,9 +9,10 @@ from transforms.records import FetchedImage, Slot
 from transforms.storage import Content, storage_for, too_many_bytes
 from transforms.tally import READ_US
 
-# Local reads keep a disk busy with few threads; an object store answers in tens of milliseconds.
-THREADS = 16
-_AHEAD = 64
+# An object store answers in tens of milliseconds, however fast the machine: many in flight. Two
+# bundles at once use all connections of the storage client.
+THREADS = 32
+_AHEAD = 4 * THREADS  # in order: the slowest of them holds up those behind it
 # Together as large as this, or a single larger one; a size that the listing does not know is
 # taken for that of a large photograph.
 _AHEAD_BYTES = 64_000_000
