@@ -30,7 +30,7 @@ class Account(NamedTuple):
     """Images of one run: listed = predicted + failed + skipped, unless `differences` says how not.
 
     `listed` are distinct; `duplicates` counts how often one of them was named again. `skipped`
-    have a current row from an earlier run.
+    have a current row from an earlier run, which for `skipped_errors` of them is no prediction.
     """
 
     listed: int
@@ -41,6 +41,7 @@ class Account(NamedTuple):
     errors: dict[str, int]  # failed, by reason
     files: tuple[PartFile, ...]
     differences: tuple[str, ...]
+    skipped_errors: int = 0
 
     @property
     def failure_rate(self) -> float:
@@ -83,6 +84,7 @@ def read_account(output: str, run_id: str) -> Account:
         errors=dict(errors.most_common()),
         files=tuple(own),
         differences=tuple(differences),
+        skipped_errors=sum(line.errors for line in lines),
     )
 
 
@@ -110,13 +112,14 @@ def _read_part(output: str, name: str) -> _Part:
     path = join(output, name)
     try:
         with storage_for(path).open(path) as file:
-            table = pq.ParquetFile(file).read(columns=["uri", "error"])
+            part = pq.ParquetFile(file, page_checksum_verification=True)
+            table = part.read(columns=["uri", "error"])
         uris = table["uri"].to_pylist()
         errors = Counter(pc.drop_null(table["error"]).to_pylist())
         return _Part(uri_digest(uris), len(uris), len(set(uris)), errors, None)
     except FileNotFoundError:
         problem = "is missing"
-    except (OSError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         problem = f"cannot be read: {printable(str(error))}"
     return _Part(0, 0, 0, Counter(), problem)
 

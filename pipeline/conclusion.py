@@ -1,5 +1,6 @@
 """What a person reads when a run has ended, one way or another, and the exit code for a script."""
 
+import re
 import shlex
 import tempfile
 import traceback
@@ -8,6 +9,7 @@ from typing import Final
 
 import click
 
+from pipeline.account import Account
 from pipeline.config import Config
 from pipeline.launch import Outcome, RunFailedError
 from pipeline.run_facts import Start
@@ -24,10 +26,11 @@ def summary(outcome: Outcome, config: Config) -> str:
     """What a person wants to know after a run."""
     account = outcome.account
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.errors.items())
-    skipped = f", {account.skipped:,} skipped: their rows are current" if config.resume else ""
     lines = [
         f"{_images(account.listed)} listed, {account.predicted:,} predicted, "
-        f"{account.failed:,} failed" + (f" ({reasons})" if reasons else "") + skipped,
+        f"{account.failed:,} failed"
+        + (f" ({reasons})" if reasons else "")
+        + _skipped(account, config),
         f"{outcome.seconds:.1f} s, {outcome.images_per_second:,.0f} images/s with {outcome.model}",
     ]
     if account.duplicates:
@@ -37,14 +40,28 @@ def summary(outcome: Outcome, config: Config) -> str:
     return "\n".join([*lines, "", *_next_commands(config)])
 
 
+def _skipped(account: Account, config: Config) -> str:
+    if not config.resume:
+        return ""
+    errors = f", {account.skipped_errors:,} of them errors" if account.skipped_errors else ""
+    again = " (--retry-all-errors tries those again)" if errors else ""
+    return f", {account.skipped:,} skipped: their rows are current{errors}{again}"
+
+
 def _next_commands(config: Config) -> list[str]:
     """What to type to see the rows; after several runs those of the latest."""
-    rows = f"SELECT uri, label, score, error FROM '{join(config.output, PREDICTIONS)}/*/*.parquet'"
+    folder = re.sub(r"[*?[]", r"[\g<0>]", join(config.output, PREDICTIONS)).replace("'", "''")
+    rows = f"SELECT uri, label, score, error FROM '{folder}/*/*.parquet'"
     latest = " QUALIFY row_number() OVER (PARTITION BY uri ORDER BY run_id DESC) = 1"
     return [
         f"python -m pipeline.query {shlex.quote(config.output)}",
-        f'duckdb -c "{rows}{latest if config.resume else ""}"',
+        f"duckdb -c {_double_quoted(rows + (latest if config.resume else ''))}",
     ]
+
+
+def _double_quoted(text: str) -> str:
+    """One word of a shell's; SQL is full of single quotes."""
+    return '"' + re.sub(r'[\\"$`]', r"\\\g<0>", text) + '"'
 
 
 def submitted(start: Start) -> str:
@@ -93,8 +110,8 @@ def _is_interrupt(error: BaseException | None) -> bool:
 
 def cause(error: BaseException) -> str:
     """The last line of an exception that came through Beam, which repeats tracebacks in it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].split(" [while running", 1)[0]
+    lines = str(error).split(" [while running", 1)[0].strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _keep_traceback(error: BaseException) -> str:

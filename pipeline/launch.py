@@ -130,6 +130,7 @@ def _conclude(start: Start, seconds: float, metrics: Metrics | None) -> Outcome:
         "predicted": account.predicted,
         "failed": account.failed,
         "skipped": account.skipped,
+        "skipped_errors": account.skipped_errors,
         "errors": account.errors,
         "differences": list(account.differences),
         "metrics": metrics.facts() if metrics else {},

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import PurePosixPath
 from typing import Final
 
-from transforms.ledger import LEDGERS, RUNS
+from transforms.ledger import LEDGERS, RUN_PREFIX, RUNS
 from transforms.storage import join, storage_for
 from transforms.write_shards import PREDICTIONS, RUN_FOLDER
 
 _TIME: Final = "%Y%m%dT%H%M%S"
-_RUN_ID: Final = re.compile(r"r-(\d{8}T\d{6})-")
+_RUN_ID: Final = re.compile(RUN_PREFIX + r"(\d{8}T\d{6})-")
 _SECOND: Final = timedelta(seconds=1)
 
 
@@ -24,7 +24,7 @@ def new_run_id(earlier: Iterable[str], now: datetime) -> str:
     """
     times = [_time_of(run_id) for run_id in earlier]
     time = max([now.astimezone(timezone.utc), *(t + _SECOND for t in times if t is not None)])
-    return f"r-{time:{_TIME}}-{secrets.token_hex(2)}"
+    return f"{RUN_PREFIX}{time:{_TIME}}-{secrets.token_hex(2)}"
 
 
 def earlier_run_ids(output: str) -> set[str]:
@@ -39,10 +39,12 @@ def earlier_run_ids(output: str) -> set[str]:
         PurePosixPath(name).stem
         for folder in (RUNS, LEDGERS)
         for name in storage.names(join(output, folder))
+        if name.startswith(RUN_PREFIX)
     }
     return found | {
         name.partition("/")[0].removeprefix(RUN_FOLDER)
         for name in storage.names(join(output, PREDICTIONS))
+        if name.startswith(RUN_FOLDER)
     }
 
 

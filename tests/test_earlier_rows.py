@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -83,6 +84,30 @@ def test_a_part_file_that_is_none_says_what_to_do(tmp_path: Path, content: bytes
     else:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(OSError, match="restore it, or delete it to have its images classified"):
+        list(earlier_rows(name, str(tmp_path), "m@1"))
+
+
+def test_wherever_a_part_file_is_damaged_it_is_named_and_never_read_wrong(tmp_path: Path) -> None:
+    name = part(tmp_path, "0", "r-1", "/" + "a" * 500, byte_size=10, last_modified=7)
+    whole = (tmp_path / name).read_bytes()
+    rows = list(earlier_rows(name, str(tmp_path), "m@1"))
+    random = np.random.default_rng(0)
+    for at in random.choice(len(whole), 300, replace=False):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << random.integers(8)
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            assert list(earlier_rows(name, str(tmp_path), "m@1")) == rows, at
+        except OSError as error:
+            assert str(tmp_path / name) in str(error), at
+
+
+def test_a_row_without_a_uri_is_a_damaged_file(tmp_path: Path) -> None:
+    name = part(tmp_path, "0", "r-1", "/a")
+    table = pq.read_table(tmp_path / name)
+    uris = pa.array([None], pa.string())
+    pq.write_table(table.set_column(0, "uri", uris), tmp_path / name)
+    with pytest.raises(OSError, match="a row has no uri"):
         list(earlier_rows(name, str(tmp_path), "m@1"))
 
 

@@ -195,7 +195,7 @@ def test_only_what_runs_wrote_is_left_out(
     for name in ("photos/a.jpg", "photos/predictionsx/a.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         expected.append(str(write(tmp_path / name, b"x")))
-    for name in ("predictions/run_id=r/a.parquet", "runs/r.json", "ledger/r.jsonl"):
+    for name in ("predictions/run_id=r/a.parquet", "runs/r-1.json", "ledger/r-1.jsonl"):
         storage_for(str(root)).write(str(root), name, b"x")
     write(root / ".staging-123", b"x")
     source = Source("input", str(tmp_path))
@@ -206,7 +206,7 @@ def test_only_what_runs_wrote_is_left_out(
 def test_what_runs_wrote_to_a_bucket_is_left_out(cloud: Proxy) -> None:
     client = storage.Client("test", credentials=AnonymousCredentials())
     bucket = client.create_bucket("list-images")
-    for name in ("a.jpg", "out/b.jpg", "out/predictions/c.parquet", "out/.staging-1"):
+    for name in ("a.jpg", "out/b.jpg", "out/predictions/run_id=r-1/c.parquet", "out/.staging-1"):
         bucket.blob(name).upload_from_string(b"x")
     for output in ("gs://list-images/out", "gs://list-images/out/"):
         found = list_images(Source("input", "gs://list-images/**"), output)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -114,7 +115,7 @@ def test_errors_are_tried_again_when_they_are_retryable_or_when_asked_to(folder:
     assert line.startswith(f"{listed} images listed, 0 predicted, 2 failed (")
     assert line.endswith(f", {PHOTOGRAPHS} skipped: their rows are current")
     shutil.copy(PHOTOS / "cat.jpg", folder.images / "gone.jpg")  # and so the link leads somewhere
-    assert folder.resume() == summary(listed + 1, 2, "0", listed - 1)
+    assert folder.resume().startswith(summary(listed + 1, 2, "0", listed - 1))
 
 
 def test_retrying_all_errors_alone_is_refused(folder: Folder) -> None:
@@ -234,3 +235,43 @@ def test_an_output_that_becomes_read_only_keeps_what_is_there(
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
     kept = len(all_rows(folder.output))
     assert folder.resume() == summary(PHOTOGRAPHS, PHOTOGRAPHS - kept, "0", kept)
+
+
+def test_images_in_folders_that_only_look_like_those_of_runs_are_inputs(
+    folder: Folder, tmp_path: Path
+) -> None:
+    for name in ("runs", "predictions", "ledger"):
+        (folder.images / name).mkdir()
+        shutil.copy(PHOTOS / "cat.jpg", folder.images / name)
+    folder.output = folder.images  # results beside the photographs
+    result = folder.run()
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{PHOTOGRAPHS + 3} images listed, {PHOTOGRAPHS + 3} predicted")
+    assert folder.resume() == summary(PHOTOGRAPHS + 3, 0, "0", PHOTOGRAPHS + 3)
+
+
+def test_skipped_errors_are_not_passed_over_in_silence(folder: Folder) -> None:
+    (folder.images / "page.jpg").write_text("no picture")
+    folder.run()
+    assert folder.resume().endswith(
+        f"{PHOTOGRAPHS + 1} skipped: their rows are current, 1 of them errors "
+        "(--retry-all-errors tries those again)"
+    )
+
+
+def test_a_run_folder_behind_a_link_still_counts(folder: Folder, tmp_path: Path) -> None:
+    folder.run()
+    (run,) = (folder.output / "predictions").iterdir()
+    moved = run.rename(tmp_path / "moved")
+    run.symlink_to(moved)
+    assert folder.resume() == summary(PHOTOGRAPHS, 0, "0", PHOTOGRAPHS)
+
+
+def test_the_printed_query_holds_for_any_name_of_a_folder(folder: Folder, tmp_path: Path) -> None:
+    folder.output = tmp_path / "it's $HOME [1]"
+    done = folder.run("--resume")
+    line = done.stdout.splitlines()[-1]
+    echo = subprocess.run(
+        ["bash", "-c", line.replace("duckdb -c", "printf %s")], capture_output=True, text=True
+    )
+    assert len(duckdb.connect().execute(echo.stdout).fetchall()) == PHOTOGRAPHS

@@ -194,6 +194,20 @@ def test_ctrl_c_ends_with_130_and_one_line(
     assert "Traceback" not in err
 
 
+def test_ctrl_c_while_the_command_is_still_loading_is_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.run", "--input", str(PHOTOS)]
+    process = subprocess.Popen(
+        [*command, "--output", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.4)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130)  # a shell shows both as 130
+    assert err.startswith("stopped")
+    assert "Traceback" not in err
+
+
 @needs_shared
 @pytest.mark.parametrize(
     ("engine", "tolerance"), [("tensorflow", 1e-4), ("litert", 1e-3)], ids=["tensorflow", "litert"]

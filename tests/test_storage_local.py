@@ -505,3 +505,54 @@ def test_a_hundred_thousand_files_are_listed_in_seconds(tmp_path: Path) -> None:
 def test_uri_of_a_found_file_is_the_canonical_one(tmp_path: Path) -> None:
     path = make(tmp_path / "a.jpg")
     assert found(f"/{tmp_path}//./a.jpg") == [local_uri(path)] == [path]
+
+
+def test_folders_that_link_to_each_other_end(tmp_path: Path) -> None:
+    folders = [tmp_path / str(number) for number in range(9)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "image.jpg").write_bytes(b"x")
+        for other in folders:
+            if other != folder:
+                (folder / f"to{other.name}").symlink_to(other)
+    found = list(LocalStorage().find(str(tmp_path)))
+    assert {f"{folder}/image.jpg" for folder in folders} <= {image.uri for image in found}
+    assert len(found) < 1000
+    assert {image.failure.error for image in found if image.failure} == {"not_a_file"}
+
+
+def test_two_links_to_one_folder_are_both_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.jpg").write_bytes(b"x")
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to("real")
+    found = [Path(image.uri).relative_to(tmp_path) for image in LocalStorage().find(str(tmp_path))]
+    assert list(map(str, found)) == ["one/a.jpg", "real/a.jpg", "two/a.jpg"]
+
+
+def test_names_follow_links_and_never_pass_over_what_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "part").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run").symlink_to(tmp_path / "elsewhere")
+    assert LocalStorage().names(str(tmp_path / "out")) == ["run/part"]
+
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("transforms.storage.local.os.listdir", refuse)
+    with pytest.raises(OSError, match="Permission denied"):
+        LocalStorage().names(str(tmp_path / "out"))
+
+
+def test_two_dots_behind_a_link_lead_where_the_system_says(tmp_path: Path) -> None:
+    deep = tmp_path / "real" / "deep"
+    deep.mkdir(parents=True)
+    (tmp_path / "real" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(deep)
+    (image,) = LocalStorage().find(f"{tmp_path}/link/../a.jpg")
+    assert image.uri == f"{tmp_path}/real/a.jpg"
+    (image,) = LocalStorage().find(f"{tmp_path}/real/deep/../a.jpg")
+    assert image.uri == f"{tmp_path}/real/a.jpg"

@@ -65,7 +65,8 @@ def cut_bucket(
         digest = uri_digest(image.uri for image in shard.images)
         lines.append(LedgerLine("shard", shard.name, len(shard.images), 0, digest))
     for part, uris in skipped.items():
-        lines.append(LedgerLine("part", part, len(uris), 0, uri_digest(uris)))
+        errors = sum(earlier[uri].error is not None for uri in uris)
+        lines.append(LedgerLine("part", part, len(uris), 0, uri_digest(uris), errors))
     return Bucket(shards, lines if listed else [])
 
 

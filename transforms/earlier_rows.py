@@ -33,17 +33,21 @@ def earlier_rows(part: str, output: str, model: str) -> Iterator[EarlierRow]:
     path = join(output, part)
     with storage_for(path).open(path) as file:
         try:
-            batches = pq.ParquetFile(file).iter_batches(columns=list(_COLUMNS))
+            parts = pq.ParquetFile(file, page_checksum_verification=True)
+            batches = parts.iter_batches(columns=list(_COLUMNS))
             for batch in batches:
                 microseconds = batch["last_modified"].cast(pa.int64())
                 columns = [batch[name].to_pylist() for name in _COLUMNS[:-1]]
                 for uri, made_by, error, retryable, byte_size, modified in zip(
                     *columns, microseconds.to_pylist(), strict=True
                 ):
+                    if uri is None:
+                        raise ValueError("a row has no uri")
                     yield EarlierRow(
                         uri, part, made_by == model, error, bool(retryable), byte_size, modified
                     )
-        except (pa.ArrowException, KeyError) as error:
+        # What Arrow raises on a damaged file depends on where the damage is.
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise OSError(
                 f"{path} is not a part file that can be read ({printable(str(error))}): restore "
                 f"it, or delete it to have its images classified again"

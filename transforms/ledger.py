@@ -15,6 +15,7 @@ from transforms.storage import storage_for
 
 # Folders below the output folder: what each run was to do, and what became of it.
 LEDGERS, RUNS = "ledger", "runs"
+RUN_PREFIX = "r-"  # of every run's id
 DIGESTS = 2**63  # how many there are: the coder of a row takes signed integers of 64 bits
 
 
@@ -23,7 +24,8 @@ class LedgerLine(NamedTuple):
 
     A `bucket` is what was listed; it is made up of each `shard` that the run has to write, and of
     rows in each `part` of earlier runs that are current and so skipped. `digest` is that of the
-    URIs, `duplicates` how often one of them was named again.
+    URIs, `duplicates` how often one of them was named again; `errors` counts the current rows of
+    a part that have no prediction.
     """
 
     kind: str  # bucket, shard or part
@@ -31,6 +33,7 @@ class LedgerLine(NamedTuple):
     images: int
     duplicates: int
     digest: int
+    errors: int = 0
 
 
 registry.register_coder(LedgerLine, RowCoder)
@@ -64,6 +67,7 @@ def add_lines(lines: Iterable[LedgerLine]) -> LedgerLine:
             images=first.images + line.images,
             duplicates=first.duplicates + line.duplicates,
             digest=(first.digest + line.digest) % DIGESTS,
+            errors=first.errors + line.errors,
         )
     return first
 

@@ -82,6 +82,7 @@ def parquet_bytes(rows: Sequence[dict[str, Any]]) -> bytes:
         pa.Table.from_pylist(list(rows), SCHEMA),
         sink,
         compression="zstd",
+        write_page_checksum=True,
         row_group_size=_ROWS_A_GROUP,
     )
     return sink.getvalue().to_pybytes()

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from transforms.failures import ImageError
 from transforms.records import ListedImage
@@ -90,9 +90,15 @@ class LocalStorage:
             staged.unlink(missing_ok=True)
 
     def names(self, folder: str) -> list[str]:
-        """Files below `folder`."""
-        root = Path(local_path(folder))
-        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+        """Files below `folder`, links followed as readers of Parquet follow them."""
+        root = absolute_path(local_path(folder))
+        found = []
+        for image in _listed(root) if os.path.lexists(root) else ():
+            if image.failure is None:
+                found.append(os.path.relpath(local_path(image.uri), root))
+            elif image.failure.error in _HIDING:
+                raise OSError(image.failure.message)
+        return sorted(found)
 
     def check_writable(self, root: str) -> None:
         """Makes the folder and a file in it, and takes back what was not there before."""
@@ -110,14 +116,25 @@ class LocalStorage:
                     folder.rmdir()
 
 
+class _Level(NamedTuple):
+    """A folder that is being listed: which, whether a link led there, and what it still holds."""
+
+    identity: tuple[int, int] | None
+    is_linked: bool
+    paths: Iterator[str]
+
+
 def _listed(top: str) -> Iterator[ListedImage]:
     """All files at or below an absolute path, depth first, each folder in order of names.
 
-    The levels are kept here and not on Python's stack, since folders may nest thousands deep.
+    The levels are kept here and not on Python's stack, since folders may nest thousands deep. Where
+    links lead to folders with links, what was listed before is not listed again: folders that
+    link to each other have more paths than atoms.
     """
-    levels: list[tuple[tuple[int, int] | None, Iterator[str]]] = [(None, iter([top]))]
+    levels = [_Level(None, False, iter([top]))]
+    listed: set[tuple[int, int]] = set()
     while levels:
-        path = next(levels[-1][1], None)
+        path = next(levels[-1].paths, None)
         if path is None:
             levels.pop()
             continue
@@ -131,10 +148,15 @@ def _listed(top: str) -> Iterator[ListedImage]:
             yield ListedImage(local_uri(path), failure=_image_error(path, error).at("list"))
             continue
         identity = (status.st_dev, status.st_ino)
-        if any(identity == above for above, _ in levels):
+        is_link, linked = os.path.islink(path), levels[-1].is_linked
+        if any(identity == level.identity for level in levels):
             yield _not_a_file(path, "links back to a folder above it")
+        elif is_link and linked and identity in listed:
+            yield _not_a_file(path, "links to a folder that is listed already")
         else:
-            levels.append((identity, map(partial(os.path.join, path), names)))
+            listed.add(identity)
+            paths = map(partial(os.path.join, path), names)
+            levels.append(_Level(identity, linked or is_link, paths))
 
 
 def _listed_file(path: str, status: os.stat_result) -> ListedImage:

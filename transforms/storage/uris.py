@@ -62,6 +62,8 @@ def local_path(uri: str) -> str:
 def absolute_path(path: str) -> str:
     """`path` from the root, without `.`, `..` and doubled slashes."""
     absolute = os.path.abspath(path)
+    if ".." in path.split("/") and os.path.realpath(path) != os.path.realpath(absolute):
+        absolute = os.path.realpath(path)  # what `..` leaves is a link to somewhere else
     return absolute[1:] if absolute.startswith("//") else absolute
 
 
