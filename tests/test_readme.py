@@ -45,7 +45,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 def in_duckdb(sql: str) -> str:
-    return f"import duckdb\nfor each in {sql!r}.split(';\\n'):\n    duckdb.sql(each).fetchall()\n"
+    return f"import duckdb; assert duckdb.connect().execute({sql!r}).fetchall()"
 
 
 @pytest.fixture
