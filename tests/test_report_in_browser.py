@@ -42,6 +42,24 @@ LOW_CONTRAST = """() => {
   }
   return [...found];
 }"""
+# What is wider than its box, and words of a table's header that are broken over lines.
+CUT_OFF = """() => {
+  const wide = (e) => e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1;
+  const found = [...document.querySelectorAll("main *")].filter(wide)
+    .map((e) => `${e.tagName}.${e.className}`);
+  for (const header of document.querySelectorAll("thead th")) {
+    const walker = document.createTreeWalker(header, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      for (const word of walker.currentNode.data.matchAll(/\\S+/g)) {
+        const range = document.createRange();
+        range.setStart(walker.currentNode, word.index);
+        range.setEnd(walker.currentNode, word.index + word[0].length);
+        if (range.getClientRects().length > 1) found.push(word[0]);
+      }
+    }
+  }
+  return found;
+}"""
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs the browser chromium: apt-get install chromium"
@@ -127,7 +145,27 @@ def test_nothing_overflows_complains_or_is_fetched(
     assert {tuple(picture) for picture in pictures} == {(True, 184, True)}
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background
     assert page.evaluate(LOW_CONTRAST) == []
+    assert page.evaluate(CUT_OFF) == []
     assert visit.is_clean(page_file)
+    visit.context.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_each_number_of_a_run_is_in_view_and_named(
+    browser: Any, page_file: Path, width: int
+) -> None:
+    visit = Visit(browser, page_file, viewport={"width": width, "height": 800})
+    row = visit.page.get_by_role("table", name="The latest first").get_by_role("row").nth(1)
+    assert row.get_by_role("rowheader").inner_text() == SECOND
+    boxes = [cell.bounding_box() for cell in row.get_by_role("cell").all()]
+    assert len(boxes) == 8
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    names = row.locator("td.n").evaluate_all(
+        "(all) => all.map((one) => getComputedStyle(one, '::before').content)"
+    )
+    columns = ("Listed", "Predicted", "Failed", "Skipped", "Seconds", "Images/s")
+    beside = [f'"{column}"' for column in columns]  # in a card, which has no header in view
+    assert names == (["none"] * 6 if width == 1400 else beside)
     visit.context.close()
 
 
