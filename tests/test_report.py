@@ -232,6 +232,59 @@ def test_two_models_are_compared_image_by_image(output: Path) -> None:
     assert "There is no ground truth here" in text
 
 
+def test_a_disagreement_counts_as_sure_from_a_score_of_one_half_of_both(output: Path) -> None:
+    scores = {"sure": (0.5, 0.9), "one": (0.9, 0.49), "unsure": (0.1, 0.05), "same": (0.9, 0.9)}
+    write_run(output, FIRST, [predicted(uri, "cat", score) for uri, (score, _) in scores.items()])
+    by_other = [
+        predicted(uri, "cat" if uri == "same" else "dish", score, model=OTHER)
+        for uri, (_, score) in scores.items()
+    ]
+    write_run(output, SECOND, by_other)
+    c = gather(str(output), 0).comparison
+    assert c is not None
+    assert (c.both_sure, [one.uri for one in c.disagreements]) == (1, ["sure"])
+    text = words(page_of(output))
+    assert "1 image on which they disagree, both with a score of 50% or more." in text
+
+
+def test_where_never_both_are_sure_the_page_says_so(output: Path) -> None:
+    first = [predicted(f"{n:02}", "cat", 0.05 + n / 100) for n in range(13)]
+    write_run(output, FIRST, first)
+    write_run(output, SECOND, [row | {"label": "dish", "model": OTHER} for row in first])
+    c = gather(str(output), 0).comparison
+    assert c is not None
+    assert c.both_sure == 0
+    assert [one.uri for one in c.disagreements] == [f"{n:02}" for n in range(12, 0, -1)]
+    text = words(page_of(output))
+    assert "Where both are sure" not in text
+    assert "Where they disagree On none of these images are both sure" in text
+    assert "with a score of 50% or more; the 12 shown, of 13, are those in which" in text
+
+
+def test_both_models_have_their_facts_though_one_has_no_current_row(output: Path) -> None:
+    write_run(output, FIRST, [predicted("a", "cat", 0.9)])
+    write_run(output, SECOND, [predicted("a", "dish", 0.8, model=OTHER)])
+    models = gather(str(output), 0).models
+    assert [(facts.model, facts.images) for facts in models] == [(OTHER, 1), (MODEL, 0)]
+    text = words(page_of(output))
+    assert text.count(" appear (") == 1  # labels are counted over what is current
+    facts = text[text.rindex("Models") :]
+    assert f"Current rows 1 prediction Fingerprint {OTHER.partition('@')[2]}" in facts
+    assert "Current rows no prediction: its images have newer rows, or all failed" in facts
+    assert f"Fingerprint {MODEL.partition('@')[2]}" in facts
+    assert facts.count("Trained on") == 1  # the same network at two widths
+
+
+def test_the_seed_is_named_only_where_something_was_drawn(output: Path) -> None:
+    write_run(output, FIRST, [predicted("a", "cat", 0.9), predicted("b", "cat", 0.8)])
+    text = words(page_of(output))
+    assert "All 2 images with a prediction, the lowest score first, so that no sample is" in text
+    assert "seed 0" not in text
+    write_run(output, SECOND, [failed(f"{n}", "empty") for n in range(4)])
+    assert "3 of 4, drawn with seed 0." in words(page_of(output))
+    assert "pipeline.report, seed 0. This file" in words(page_of(output))
+
+
 def test_a_model_of_several_runs_counts_with_its_latest_row(output: Path) -> None:
     write_run(output, FIRST, [predicted("a", "cat", 0.9), predicted("b", "cat", 0.9)])
     write_run(output, SECOND, [predicted("a", "dish", 0.8), failed("b", "unreadable")])

@@ -9,6 +9,7 @@ from pipeline.report.runs import one_row
 MOST_MOVERS: Final = 12
 MOST_SWAPS: Final = 12
 SHOWN: Final = 12
+SURE: Final = 0.5  # a score from which a model counts as sure
 
 
 class Mover(NamedTuple):
@@ -54,7 +55,8 @@ class Comparison(NamedTuple):
     mean_after: float
     movers: list[Mover]
     swaps: list[Swap]
-    disagreements: list[Disagreement]  # those of which the less sure model is the surest
+    both_sure: int  # disagreeing, and each with a score of SURE or more
+    disagreements: list[Disagreement]  # of these, or of all if there are none: the surest first
     models: int  # in this output, all in all
 
 
@@ -76,7 +78,11 @@ def compare(db: DuckDBPyConnection) -> Comparison | None:
         "coalesce(avg(b_score) FILTER (a IS NOT NULL), 0), "
         "coalesce(avg(a_score) FILTER (b IS NOT NULL), 0) FROM pairs",
     )
-    pairs = (_movers(db), _swaps(db), _disagreements(db))
+    (both_sure,) = one_row(
+        db, "SELECT count(*) FROM pairs WHERE b <> a AND least(b_score, a_score) >= ?", [SURE]
+    )
+    shown = _disagreements(db, SURE if both_sure else 0.0)
+    pairs = (_movers(db), _swaps(db), both_sure, shown)
     return Comparison._make([before, after, *numbers, *pairs, len(models)])
 
 
@@ -127,10 +133,11 @@ def _swaps(db: DuckDBPyConnection) -> list[Swap]:
     return [Swap(*row) for row in rows]
 
 
-def _disagreements(db: DuckDBPyConnection) -> list[Disagreement]:
+def _disagreements(db: DuckDBPyConnection, floor: float) -> list[Disagreement]:
+    """Those with scores of `floor` or more, the surest first by the less sure of the two."""
     rows = db.execute(
-        "SELECT uri, b_run, a_run FROM pairs WHERE b <> a "
+        "SELECT uri, b_run, a_run FROM pairs WHERE b <> a AND least(b_score, a_score) >= ? "
         "ORDER BY least(b_score, a_score) DESC, uri LIMIT ?",
-        [SHOWN],
+        [floor, SHOWN],
     ).fetchall()
     return [Disagreement(*row) for row in rows]

@@ -44,7 +44,7 @@ class Current(NamedTuple):
     failed: int
     bytes: int
     formats: list[tuple[str, int]]
-    models: list[tuple[str, int]]
+    models: list[tuple[str, int]]  # of all runs, with the images whose current prediction is theirs
     labels: list[LabelCount]  # the most frequent MOST_LABELS
     distinct_labels: int
     histogram: list[int]  # images by score, BINS equal steps from 0 to 1
@@ -78,8 +78,8 @@ def read_current(db: DuckDBPyConnection, seed: int) -> Current:
         predicted=predicted,
         failed=failed,
         bytes=size,
-        formats=_counts(db, "format"),
-        models=_counts(db, "model", "score IS NOT NULL"),
+        formats=_formats(db),
+        models=_models(db),
         labels=[LabelCount(*row) for row in labels],
         distinct_labels=distinct,
         histogram=_histogram(db),
@@ -122,9 +122,19 @@ def drawn_by(column: str, seed: int) -> str:
     return f"md5('{seed:d}' || {column})"
 
 
-def _counts(db: DuckDBPyConnection, column: str, condition: str = "true") -> list[tuple[str, int]]:
+def _formats(db: DuckDBPyConnection) -> list[tuple[str, int]]:
     return db.execute(
-        f"SELECT {column}, count(*) AS images FROM latest WHERE {column} IS NOT NULL "
-        f"AND {condition} "
-        f"GROUP BY {column} ORDER BY images DESC, {column} LIMIT 12"
+        "SELECT format, count(*) AS images FROM latest WHERE format IS NOT NULL "
+        "GROUP BY format ORDER BY images DESC, format LIMIT 12"
+    ).fetchall()
+
+
+def _models(db: DuckDBPyConnection) -> list[tuple[str, int]]:
+    # All runs: a second model leaves the first one no current row, and both are compared.
+    return db.execute(
+        "SELECT model, coalesce(images, 0) FROM ("
+        "SELECT model, max(run_id) AS last FROM predictions WHERE model IS NOT NULL GROUP BY model"
+        ") LEFT JOIN ("
+        "SELECT model, count(score) AS images FROM latest GROUP BY model"
+        ") USING (model) ORDER BY 2 DESC, last DESC, model LIMIT 12"
     ).fetchall()

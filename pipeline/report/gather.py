@@ -28,10 +28,10 @@ from transforms.thumbnail import Thumbnail
 
 
 class ModelFacts(NamedTuple):
-    """A model that made current rows; `card` is None for a user's own."""
+    """A model of some run; `card` is None for a user's own."""
 
     model: str  # name@fingerprint
-    images: int
+    images: int  # whose current prediction is its
     coverage: Coverage
     card: ModelCard | None
     has_own_weights: bool
@@ -52,6 +52,13 @@ class Report(NamedTuple):
     drawn: list[Shown]
     disagreements: list[tuple[Shown, Shown]]  # by the older and by the newer model
     thumbnails: dict[str, Thumbnail]
+
+    @property
+    def uses_seed(self) -> bool:
+        """Whether anything here was drawn by chance."""
+        return bool(self.drawn) or any(
+            reason.images > len(reason.examples) for reason in self.current.reasons
+        )
 
     @property
     def missing(self) -> int:

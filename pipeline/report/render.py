@@ -9,6 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.report.compare import SURE
 from pipeline.report.gather import Report
 from transforms.failures import printable
 from transforms.storage import is_local
@@ -44,7 +45,7 @@ def render(report: Report) -> str:
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     return templates.get_template("report.html.jinja").render(
-        report=report, policy=policy, styles=Markup(styles), script=Markup(script)
+        report=report, sure=SURE, policy=policy, styles=Markup(styles), script=Markup(script)
     )
 
 
