@@ -26,7 +26,7 @@ from transforms.decode_images import Preprocessing, decode_fetched
 from transforms.engines import Engine, load_engine
 from transforms.failures import ImageError
 from transforms.models.artifact import Artifact
-from transforms.models.resolve import ScalingName, resolve_model
+from transforms.models.resolve import ScalingName, kept_classes, resolve_model
 from transforms.read_images import read_image, with_content
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
 from transforms.schema import SCHEMA, row_of
@@ -96,7 +96,8 @@ def main(
 def classified(images: Sequence[str], config: Config, artifact: Artifact) -> Iterator[Row]:
     """The row of each image as a run would write it, in order; `-` is standard input."""
     size = min(len(images), config.batch_size)
-    engine = load_engine(artifact, config.top_k, size, available_cores())
+    top_k = kept_classes(config.top_k, len(artifact.labels))
+    engine = load_engine(artifact, top_k, size, available_cores())
     with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(images), size):
             decode = partial(_decoded, config=config, image_size=artifact.image_size)

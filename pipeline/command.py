@@ -30,7 +30,7 @@ HELP: Final = {
     "--labels": "Class names of your own model: text, one a line, or CSV class_index,wnid,label.",
     "--scaling": "What pixels become for your own model; auto: 0..255 if it scales them itself, "
     "with Rescaling, Normalization or preprocess_input, else -1..1.",
-    "--top-k": "Classes kept for each image, best first.",
+    "--top-k": "Classes kept for each image, best first.  [default: 5, or all if fewer]",
     "--resize": "crop: largest centred square, then resize. squash: resize the whole picture. "
     "keras: exactly keras.utils.load_img(target_size).",
     "--max-bytes": "Larger files become a row with the error too_many_bytes.",

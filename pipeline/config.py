@@ -30,7 +30,7 @@ class Config:
     weights: str = IMAGENET
     labels: str | None = None
     scaling: ScalingName = "auto"
-    top_k: int = 5
+    top_k: int | None = None
     resize: Resize = "crop"
     precision: Precision = "float32"
     engine: EngineName = "auto"

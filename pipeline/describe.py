@@ -103,18 +103,18 @@ def _network(config: Config) -> Any:
     Raises:
         ModelError: there is none for these options.
     """
+    own = own_model_file(config.model) if is_own(config.model) else None
     labels = given_labels(config.labels)
-    if is_own(config.model):
+    if own is not None:
         if config.alpha is not None or config.image_size is not None:
             raise ModelError(
                 f"--model {config.model!r} brings its own input size; drop --alpha and --image-size"
             )
         from transforms.models.own_model import class_count, load_own_model
 
-        path = own_model_file(config.model)
-        model = load_own_model(path)
+        model = load_own_model(own)
         if labels is not None:
-            check_labels(labels, config.labels, path.stem, class_count(model))
+            check_labels(labels, config.labels, own.stem, class_count(model))
         return model
     entry = architecture(config.model)
     alpha = DEFAULT_ALPHA if config.alpha is None else config.alpha

@@ -14,6 +14,7 @@ from transforms.earlier_rows import ReadEarlierRows
 from transforms.ledger import LedgerLine, WriteLedger
 from transforms.list_images import ListImages, Source
 from transforms.models.artifact import Artifact
+from transforms.models.resolve import kept_classes
 from transforms.read_images import ReadImages
 from transforms.records import Shard, Slot, WrittenShard
 from transforms.write_shards import WriteShards
@@ -60,12 +61,12 @@ class LabelShards(beam.PTransform):
         """Read, decode, classify, write."""
         config, artifact = self._config, self._artifact
         preprocessing = Preprocessing(artifact.image_size, config.resize, config.max_pixels)
+        top_k = kept_classes(config.top_k, len(artifact.labels))
         return (
             shards
             | "Slots" >> beam.FlatMap(slots).with_output_types(Slot)
             | "Read" >> ReadImages(config.max_bytes)
             | "Decode" >> DecodeImages(preprocessing)
-            | "Classify"
-            >> ClassifyImages(artifact, config.top_k, config.batch_size, has_siblings(config))
+            | "Classify" >> ClassifyImages(artifact, top_k, config.batch_size, has_siblings(config))
             | "Write" >> WriteShards(config.output, self._run_id, artifact.labels, artifact.model)
         )

@@ -29,7 +29,7 @@ from transforms.list_images import list_images
 from transforms.measure_rates import Rates, measure_rates
 from transforms.models.artifact import Artifact
 from transforms.models.errors import ModelError
-from transforms.models.resolve import resolve_model
+from transforms.models.resolve import kept_classes, resolve_model
 from transforms.records import ListedImage
 
 _SAMPLE: Final = 100  # images
@@ -132,7 +132,7 @@ def _rates(config: Config, artifact: Artifact, surveyed: Survey) -> Rates:
             surveyed.sample,
             artifact,
             preprocessing,
-            config.top_k,
+            kept_classes(config.top_k, len(artifact.labels)),
             config.batch_size,
             config.max_bytes,
         )

@@ -95,6 +95,12 @@ def test_csv_has_a_row_a_class_and_a_row_a_failure(tiny_model: TinyModel) -> Non
     assert float(rows[0]["score"]) > float(rows[1]["score"])
 
 
+def test_without_top_k_a_small_model_gives_all_its_classes(tiny_model: TinyModel) -> None:
+    result = invoke(CAT, *tiny_model.options()[:4], "--csv")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert {row["label"] for row in csv.DictReader(io.StringIO(result.stdout))} == {*TINY_LABELS}
+
+
 def test_standard_input_gives_the_names_of_the_file(tiny_model: TinyModel) -> None:
     content = Path(CAT).read_bytes()
     result = invoke("-", CAT, *tiny_model.options(), "--json", stdin=content)
@@ -185,6 +191,8 @@ def test_the_output_pipes_into_jq_and_head(tiny_model: TinyModel, caches: dict[s
         ([CAT, "--modle", "x"], "no such option: --modle (did you mean '--model'?)"),
         ([CAT, "--top-k", "many"], "invalid value for '--top-k': 'many' is not a valid integer."),
         ([CAT, "--top-k", "0"], "--top-k 0 must be 1 to 1000"),
+        ([CAT, "--model", "none.keras"], "--model 'none.keras' does not exist; give the path"),
+        ([CAT, "--model", "own.h5"], "is no .keras file: weights go with --weights FILE"),
         ([CAT, "--max-bytes", "0"], "--max-bytes 0 must be at least 1"),
         ([CAT, "--model", "mobilnet"], "--model 'mobilnet' is unknown (did you mean 'mobilenet'?)"),
         ([CAT, "--resize", "stretch"], "'stretch' is not one of 'crop', 'squash', 'keras'."),

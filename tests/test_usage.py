@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -44,7 +45,15 @@ def refused(out: Path, *options: str) -> str:
         (["--alpha", "0.3"], "--alpha 0.3 has no published mobilenet weights; there are 0.25"),
         (["--image-size", "300"], "--image-size 300 has no published mobilenet weights"),
         (["--model", "mobilnet"], "--model 'mobilnet' is unknown (did you mean 'mobilenet'?)"),
-        (["--model", "none.keras", "--labels", "x"], "--labels 'x' cannot be read"),
+        (["--model", "none.keras"], "--model 'none.keras' does not exist; give the path of a"),
+        (["--model", "none.keras", "--labels", "x"], "--model 'none.keras' does not exist"),
+        (["--model", str(PHOTOS)], f"--model '{PHOTOS}' is not a file; give the path of a .keras"),
+        (["--model", "own.h5"], "--model 'own.h5' is no .keras file: weights go with --weights"),
+        (["--model", "./own.HDF5"], "keras.models.load_model('./own.HDF5').save('x.keras')"),
+        (["--model", "own.tflite"], "--model 'own.tflite': .tflite files are not taken; convert"),
+        (["--model", "net/own.pt"], "--model 'net/own.pt': .pt files are not taken; convert it"),
+        (["--labels", "none.txt"], "error: --labels 'none.txt' does not exist\n"),
+        (["--labels", str(PHOTOS)], f"--labels '{PHOTOS}' cannot be read: {PHOTOS} is a folder"),
         (["--weights", "none.h5"], "--weights 'none.h5' is not a file"),
         (["--model", "efficientnet_lite0", "--alpha", "0.5"], "--alpha 0.5 has no published"),
         (["--model", "efficientnet_lite0", "--weights", "x.h5"], "drop --weights"),
@@ -131,8 +140,23 @@ def test_labels_must_cover_the_classes_of_an_own_model(
 ) -> None:
     labels = tmp_path / "three.txt"
     labels.write_text("a\nb\nc\n")
-    message = refused(out, "--model", str(tiny_model.path), "--labels", str(labels), "--top-k", "1")
-    assert f"--labels '{labels}' has 3 labels, but tiny has 4 classes" in message
+    wrong = f"--labels '{labels}' has 3 labels, but "
+    own = ("--model", str(tiny_model.path), "--labels", str(labels))
+    assert f"{wrong}tiny has 4 classes" in refused(out, *own)
+    assert f"{wrong}tiny has 4 classes" in refused(out, *own, "--top-k", "4")
+    for name in ("mobilenet", "efficientnet_lite0"):
+        message = refused(out, "--model", name, "--labels", str(labels))
+        assert message.startswith(f"error: {wrong}{name} has 1000 classes")
+
+
+def test_without_top_k_a_small_model_gives_all_its_classes(
+    out: Path, tiny_model: TinyModel
+) -> None:
+    options = [*tiny_model.options()[:4], "--input", str(PHOTOS), "--output", str(out)]
+    result = invoke(options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = pq.ParquetDataset(out / "predictions").read().to_pylist()
+    assert [len(row["top_k"]) for row in rows] == [4] * 12
 
 
 def test_results_of_an_earlier_run_are_never_overwritten(

@@ -1,7 +1,7 @@
 """From what the user asked for to the artifact the workers load."""
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final, Literal, NamedTuple
 
 from transforms.engines import EngineName, resolve_engine
@@ -25,6 +25,10 @@ ScalingName = Literal["auto", "-1..1", "0..1", "0..255"]
 IMAGENET: Final = "imagenet"
 DEFAULT_ALPHA: Final = 1.0
 DEFAULT_IMAGE_SIZE: Final = 224
+DEFAULT_TOP_K: Final = 5
+# What else models are saved as, each told apart from a name that is misspelt.
+_HDF5: Final = (".h5", ".hdf5")
+_OTHER_KINDS: Final = (".tflite", ".pb", ".onnx", ".pt", ".pth", ".ckpt", ".safetensors")
 _LEAST_SIZE: Final = 32  # pixels: five halvings leave one
 _LEAST_ALPHA: Final = 0.1
 
@@ -37,7 +41,7 @@ class ModelChoice(NamedTuple):
     image_size: int | None
     weights: str
     labels: str | None
-    top_k: int
+    top_k: int | None
     resize: str
     precision: Precision
     engine: EngineName
@@ -52,14 +56,13 @@ def resolve_model(choice: ModelChoice, say: Callable[[str], None]) -> Artifact:
     Raises:
         ModelError: something about the choice cannot be; the message says what would work.
     """
+    own = own_model_file(choice.model) if is_own(choice.model) else None
     labels = given_labels(choice.labels)
-    if labels is not None:
-        _check_top_k(choice.top_k, len(labels))
-    request = _own_request(choice) if is_own(choice.model) else _request(choice, labels, say)
+    request = _own_request(choice, own) if own else _request(choice, labels, say)
     network = network_for(request, say)
     labels = labels or imagenet_labels()
     check_labels(labels, choice.labels, request.name, network.classes)
-    _check_top_k(choice.top_k, network.classes)
+    kept_classes(choice.top_k, network.classes)
     name = _display_name(request, network)
     model = f"{name}@{fingerprint(request, labels, choice.resize)}"
     return Artifact(network.path, request.engine, model, network.image_size, labels)
@@ -67,10 +70,14 @@ def resolve_model(choice: ModelChoice, say: Callable[[str], None]) -> Artifact:
 
 def is_own(model: str) -> bool:
     """Whether `--model` means a file of the user's rather than an architecture."""
-    return model.endswith(".keras") or "/" in model
+    return _kind(model) in (".keras", *_HDF5, *_OTHER_KINDS) or "/" in model
 
 
-def _own_request(choice: ModelChoice) -> NetworkRequest:
+def _kind(model: str) -> str:
+    return PurePath(model).suffix.lower()
+
+
+def _own_request(choice: ModelChoice, path: Path) -> NetworkRequest:
     if choice.weights != IMAGENET or choice.alpha is not None or choice.image_size is not None:
         raise ModelError(
             f"--model {choice.model!r} brings its own weights and input size; "
@@ -78,7 +85,6 @@ def _own_request(choice: ModelChoice) -> NetworkRequest:
         )
     if choice.labels is None:
         raise ModelError(f"--model {choice.model!r} needs --labels FILE: the names of its classes")
-    path = own_model_file(choice.model)
     return NetworkRequest(
         name=path.stem,
         model_file=str(path),
@@ -97,11 +103,23 @@ def own_model_file(model: str) -> Path:
     """The user's `.keras` file as a local path, fetched first if it is remote.
 
     Raises:
-        ModelError: there is no such file.
+        ModelError: there is no such file, or its name says that it is of another kind.
     """
+    kind = _kind(model)
+    if kind in _HDF5:
+        raise ModelError(
+            f"--model {model!r} is no .keras file: weights go with --weights FILE, and a whole "
+            f"model becomes one with keras.models.load_model({model!r}).save('x.keras')"
+        )
+    if kind in _OTHER_KINDS:
+        raise ModelError(
+            f"--model {model!r}: {kind} files are not taken; convert it to Keras and save that "
+            "with model.save('x.keras')"
+        )
     path = Path(model).expanduser() if is_local(model) else fetched(model)
     if not path.is_file():
-        raise ModelError(f"--model {model!r} is not a file; give the path of a .keras file")
+        wrong = "is not a file" if path.exists() else "does not exist"
+        raise ModelError(f"--model {model!r} {wrong}; give the path of a .keras file")
     return path
 
 
@@ -117,8 +135,12 @@ def _request(
     alpha = DEFAULT_ALPHA if choice.alpha is None else choice.alpha
     image_size = choice.image_size or DEFAULT_IMAGE_SIZE
     engine = _engine(choice)
-    classes = len(labels if labels and entry.weights_file else imagenet_labels())
-    _check_top_k(choice.top_k, classes)
+    classes = len(imagenet_labels())
+    if labels is not None and entry.weights_file and choice.weights != IMAGENET:
+        classes = len(labels)
+    elif labels is not None:
+        check_labels(labels, choice.labels, entry.name, classes)
+    kept_classes(choice.top_k, classes)
     if entry.weights_file is None:
         if choice.weights != IMAGENET:
             raise ModelError(f"the weights of {entry.name} come with the package; drop --weights")
@@ -164,8 +186,11 @@ def given_labels(location: str | None) -> tuple[Label, ...] | None:
     try:
         with storage_for(location).open(location) as file:
             return read_labels(file.read().decode("utf-8-sig"), location)
+    except FileNotFoundError as error:
+        raise ModelError(f"--labels {location!r} does not exist") from error
     except OSError as error:
-        raise ModelError(f"--labels {location!r} cannot be read: {error}") from error
+        reason = error.strerror or error
+        raise ModelError(f"--labels {location!r} cannot be read: {reason}") from error
     except ValueError as error:
         raise ModelError(f"--labels: {error}") from error
 
@@ -179,9 +204,17 @@ def check_labels(labels: tuple[Label, ...], location: str | None, name: str, cla
         )
 
 
-def _check_top_k(top_k: int, classes: int) -> None:
+def kept_classes(top_k: int | None, classes: int) -> int:
+    """How many of the `classes` are kept for an image: as asked for, else at most five.
+
+    Raises:
+        ModelError: more were asked for than there are, or none.
+    """
+    if top_k is None:
+        return min(DEFAULT_TOP_K, classes)
     if not 1 <= top_k <= classes:
         raise ModelError(f"--top-k {top_k} must be 1 to {classes}, the number of classes")
+    return top_k
 
 
 def _display_name(request: NetworkRequest, network: Network) -> str:
