@@ -30,8 +30,8 @@ from transforms.models.resolve import ScalingName, kept_classes, resolve_model
 from transforms.read_images import read_image, with_content
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
 from transforms.schema import SCHEMA, row_of
-from transforms.storage import Content, canonical_uri, is_local, too_many_bytes
-from transforms.storage.uris import local_path
+from transforms.storage import Content, canonical_uri, check_scheme, is_local, too_many_bytes
+from transforms.storage.uris import has_glob, local_path
 
 Row = dict[str, Any]
 
@@ -135,11 +135,25 @@ def _check(images: Sequence[str], config: Config) -> None:
     if images.count(_STANDARD_INPUT) > 1:
         raise UsageError("- is given twice, but standard input holds one image")
     for name in images:
+        try:
+            check_scheme(name)
+        except OSError as error:
+            raise UsageError(f"{name!r} cannot be read: {error}") from error
+        if _is_unexpanded(name):
+            raise UsageError(
+                f"{name!r} is no file, but a glob that the shell left as it is: it matches "
+                "nothing or was quoted; python -m pipeline.run --input takes globs itself"
+            )
         if is_local(name) and os.path.isdir(local_path(name)):
             raise UsageError(
                 f"{name!r} is a folder; give its images, or classify all of it with "
                 f"python -m pipeline.run --input {name} --output FOLDER"
             )
+
+
+def _is_unexpanded(name: str) -> bool:
+    """Whether it is a glob of local files rather than the name of one."""
+    return is_local(name) and has_glob(local_path(name)) and not os.path.lexists(local_path(name))
 
 
 def _print(names: Sequence[str], rows: Iterator[Row], format: Format) -> None:

@@ -10,6 +10,7 @@ from pipeline.run_ids import earlier_run_ids
 from transforms.list_images import Source, manifest_lines
 from transforms.models.errors import nearest
 from transforms.storage import is_local, storage_for
+from transforms.storage.uris import local_path
 
 _RUNNERS = StandardOptions.KNOWN_RUNNER_NAMES
 
@@ -62,8 +63,9 @@ def check_sources(config: Config) -> None:
         except ValueError as error:
             raise UsageError(str(error)) from error
         except OSError as error:
+            reason = str(error).removeprefix(f"{source.location}: ")
             raise UsageError(
-                f"--{source.kind} {source.location!r} cannot be read: {error}"
+                f"--{source.kind} {source.location!r} cannot be read: {reason}"
             ) from error
 
 
@@ -78,6 +80,8 @@ def check_output(config: Config) -> set[str]:
     """
     output = config.output
     storage = storage_for(output)
+    if is_local(output) and os.path.isfile(local_path(output)):
+        raise UsageError(f"--output {output!r} is a file; give a folder, which may be a new one")
     try:
         earlier = earlier_run_ids(output)
         if config.resume or not earlier:
@@ -103,8 +107,11 @@ def _check_source(source: Source) -> None:
         if next(manifest_lines(source), None) is None:
             raise UsageError(f"--manifest {source.location!r} names no image")
         return
-    if next(iter(storage_for(source.location).find(source.location)), None) is None:
-        raise UsageError(
-            f"--input {source.location!r} matches nothing"
-            + (f"; the current folder is {os.getcwd()!r}" if is_local(source.location) else "")
-        )
+    if next(iter(storage_for(source.location).find(source.location)), None) is not None:
+        return
+    wrong = "matches nothing"
+    if is_local(source.location) and os.path.isdir(local_path(source.location)):
+        wrong = "is an empty folder"
+    elif is_local(source.location):
+        wrong += f"; the current folder is {os.getcwd()!r}"
+    raise UsageError(f"--input {source.location!r} {wrong}")

@@ -196,6 +196,8 @@ def test_the_output_pipes_into_jq_and_head(tiny_model: TinyModel, caches: dict[s
         ([CAT, "--max-bytes", "0"], "--max-bytes 0 must be at least 1"),
         ([CAT, "--model", "mobilnet"], "--model 'mobilnet' is unknown (did you mean 'mobilenet'?)"),
         ([CAT, "--resize", "stretch"], "'stretch' is not one of 'crop', 'squash', 'keras'."),
+        (["photos/*.jpg"], "'photos/*.jpg' is no file, but a glob that the shell left as it is"),
+        (["https://a.org/b.jpg"], "'https://a.org/b.jpg' cannot be read: there is no filesystem"),
         (["-", "-"], "- is given twice, but standard input holds one image"),
         ([CAT, str(PHOTOS)], f"python -m pipeline.run --input {PHOTOS} --output FOLDER"),
         ([CAT], "--model efficientnet_lite0   whose weights come with this package"),

@@ -12,6 +12,7 @@ from apache_beam.io.filesystem import (
 
 from transforms.failures import ImageError
 from transforms.records import ListedImage
+from transforms.storage import beam_filesystem
 from transforms.storage.beam_filesystem import BeamStorage
 
 BEAM = BeamStorage()
@@ -219,9 +220,17 @@ def test_whatever_a_filesystem_raises_is_a_reason(
 def test_unknown_scheme_is_unreadable_in_a_manifest_and_an_error_as_an_input() -> None:
     error, message = error_of(lambda: BEAM.read("nowhere://b/a.jpg", 99))
     assert error == "unreadable"
-    assert message.startswith("nowhere://b/a.jpg: ValueError: Unable to get filesystem")
-    with pytest.raises(ValueError, match="Unable to get filesystem"):
-        found("nowhere://b/a.jpg")
+    assert message.startswith("nowhere://b/a.jpg: OSError: there is no filesystem for nowhere://")
+    for use in (found, BEAM.names, BEAM.open, BEAM.check_writable):
+        with pytest.raises(OSError, match="there is no filesystem for nowhere://; what works"):
+            use("nowhere://b/a.jpg")
+
+
+def test_a_filesystem_without_its_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beam_filesystem, "find_spec", lambda name: None)
+    for scheme, extra in (("s3", "aws"), ("hdfs", "hadoop"), ("azfs", "azure")):
+        with pytest.raises(OSError, match=rf"^{scheme}:// needs .*'apache-beam\[{extra}\]'$"):
+            found(f"{scheme}://b/a.jpg")
 
 
 @pytest.mark.parametrize("scheme", ["memory", "folders"])

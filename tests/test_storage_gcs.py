@@ -18,6 +18,7 @@ from google.cloud import storage
 from tests.gcs_emulator import Proxy, cut_off, flipped_byte, status
 from transforms.failures import ImageError
 from transforms.records import ListedImage
+from transforms.storage import gcs as gcs_module
 from transforms.storage.gcs import _RETRY, GoogleCloudStorage
 
 MB = 1_000_000
@@ -351,6 +352,26 @@ def test_refused_bucket_is_an_os_error_with_the_way_out(
     cloud.faults.append(status(401))
     with pytest.raises(OSError, match="run `gcloud auth application-default login`"):
         list(gcs.find(f"gs://{bucket.name}"))
+
+
+def test_a_storage_that_cannot_be_reached_is_one_line_with_the_cause_and_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = closed.getsockname()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{address[1]}")
+    for name in ("_RETRY", "_SHORT_RETRY"):
+        monkeypatch.setattr(gcs_module, name, _RETRY.with_delay(0.01, 0.01).with_timeout(0.1))
+    message = (
+        "gs://b/a.jpg: Cloud Storage cannot be reached (Connection refused); check the network, "
+        "and if the bucket is not public run `gcloud auth application-default login`"
+    )
+    with pytest.raises(OSError) as listing:
+        list(GoogleCloudStorage().find("gs://b/a.jpg"))
+    assert str(listing.value) == message
+    with pytest.raises(ImageError) as reading:
+        GoogleCloudStorage().read("gs://b/a.jpg", MB)
+    assert (reading.value.error, str(reading.value)) == ("unreadable", message)
 
 
 def test_credentials_that_are_named_but_missing_are_an_error(

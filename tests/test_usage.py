@@ -67,6 +67,20 @@ def refused(out: Path, *options: str) -> str:
         (["--num_worker=3"], "no such option: --num_worker; did you mean --num_workers?"),
         (["photos"], "unexpected argument 'photos'; an input is given as --input photos"),
         (["--runner", "DirectRuner"], "--runner 'DirectRuner' is unknown"),
+        (
+            ["--input", "https://a.org/b.jpg"],
+            "--input 'https://a.org/b.jpg' cannot be read: there is no filesystem for https://; "
+            "what works are local paths, gs://, and with their extra of apache-beam s3://, hdfs://",
+        ),
+        (
+            ["--manifest", "s4://bucket/list.txt"],
+            "--manifest 's4://bucket/list.txt' cannot be read: there is no filesystem for s4://",
+        ),
+        (
+            ["--output", "ftp://a.org/out"],
+            "--output 'ftp://a.org/out' cannot be written: there is no filesystem for ftp://",
+        ),
+        (["--output", str(PHOTOS / "cat.jpg")], "cat.jpg' is a file; give a folder"),
         (["--resize", "stretch"], "'stretch' is not one of 'crop', 'squash', 'keras'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -92,6 +106,13 @@ def test_an_input_that_matches_nothing_is_named(tmp_path: Path) -> None:
     result = invoke(["--input", f"{tmp_path}/*.jpeg", "--output", f"{tmp_path}/out"])
     assert result.exit_code == 2
     assert f"--input '{tmp_path}/*.jpeg' matches nothing" in result.stderr
+
+
+def test_an_input_that_is_an_empty_folder_is_said_to_be_one(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "in" / "below").mkdir(parents=True)
+    result = invoke(["--input", str(tmp_path / "in"), "--output", str(out)])
+    assert (result.exit_code, out.exists()) == (2, False)
+    assert result.stderr == f"error: --input '{tmp_path / 'in'}' is an empty folder\n"
 
 
 def test_an_empty_or_missing_manifest_is_named(tmp_path: Path) -> None:

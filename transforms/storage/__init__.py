@@ -3,13 +3,14 @@
 from functools import cache
 
 from transforms.storage.base import STAGING, Content, Storage, join, too_many_bytes
-from transforms.storage.uris import canonical_uri, is_local, scheme_of, tar_member
+from transforms.storage.uris import canonical_uri, container_of, is_local, scheme_of, tar_member
 
 __all__ = [
     "STAGING",
     "Content",
     "Storage",
     "canonical_uri",
+    "check_scheme",
     "is_local",
     "join",
     "storage_for",
@@ -22,6 +23,14 @@ def storage_for(uri: str) -> Storage:
     if tar_member(uri):
         return _storage("::")
     return _storage("file" if is_local(uri) else scheme_of(uri))
+
+
+def check_scheme(uri: str) -> None:
+    """Raises OSError if `uri` is of a scheme that nothing here can read or write."""
+    if scheme_of(container_of(uri)) not in ("", "file", "gs"):
+        from transforms.storage.beam_filesystem import check_filesystem
+
+        check_filesystem(container_of(uri))
 
 
 @cache

@@ -2,15 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from importlib.util import find_spec
+from typing import BinaryIO, Final
 
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.failures import ImageError
 from transforms.records import ListedImage
 from transforms.storage.base import Content, join, staging_name, too_many_bytes
-from transforms.storage.uris import canonical_uri, fixed_prefix, has_glob
+from transforms.storage.uris import canonical_uri, fixed_prefix, has_glob, scheme_of
+
+# What each of Beam's filesystems imports when it is first used, and the extra that brings it.
+_EXTRAS: Final = {"s3": ("boto3", "aws"), "hdfs": ("hdfs", "hadoop"), "azfs": ("azure", "azure")}
 
 
 class BeamStorage:
@@ -18,6 +22,7 @@ class BeamStorage:
 
     def find(self, source: str) -> Iterator[ListedImage]:
         """A file, everything below a folder, or the matches of a Beam glob."""
+        check_filesystem(source)
         filesystem = FileSystems.get_filesystem(source)
         name, below = source.partition("://")[2], join(source, "**")
         if "/" in name and not name.endswith("/") and filesystem.exists(source):
@@ -50,6 +55,7 @@ class BeamStorage:
 
     def open(self, uri: str) -> BinaryIO:
         """The object as Beam opens it, never decompressed."""
+        check_filesystem(uri)
         return FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
 
     def write(self, root: str, name: str, content: bytes) -> None:
@@ -71,16 +77,34 @@ class BeamStorage:
 
     def names(self, folder: str) -> list[str]:
         """Objects below `folder`."""
+        check_filesystem(folder)
         above = join(folder, "")
         paths = [metadata.path for metadata in _matches(fixed_prefix(above) + "**")]
         return sorted(path.removeprefix(above) for path in paths if path.startswith(above))
 
     def check_writable(self, root: str) -> None:
         """Writes an empty object and deletes it."""
+        check_filesystem(root)
         probe = join(root, staging_name())
         with FileSystems.create(probe):
             pass
         FileSystems.delete([probe])
+
+
+def check_filesystem(uri: str) -> None:
+    """Raises OSError if Beam has no filesystem for the scheme of `uri`, or one without its parts.
+
+    Beam itself says of either that something may have to be installed, of some in an assertion.
+    """
+    scheme = scheme_of(uri)
+    if scheme not in {known.scheme() for known in FileSystem.get_all_subclasses()}:
+        raise OSError(
+            f"there is no filesystem for {scheme}://; what works are local paths, gs://, and with "
+            f"their extra of apache-beam {'://, '.join(_EXTRAS)}://; download what is elsewhere"
+        )
+    module, extra = _EXTRAS.get(scheme, ("apache_beam", ""))
+    if find_spec(module) is None:
+        raise OSError(f"{scheme}:// needs the command  pip install 'apache-beam[{extra}]'")
 
 
 def _matches(*patterns: str) -> list[FileMetadata]:

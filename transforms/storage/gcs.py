@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, BinaryIO, Final, cast
 
 import google.auth.exceptions
+import requests
 import requests.adapters
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
@@ -45,6 +46,10 @@ _REFUSALS: Final = (
     api.Forbidden,
     api.Unauthorized,
     google.auth.exceptions.InvalidOperation,  # refused without credentials
+)
+_UNREACHABLE: Final = (
+    requests.ConnectionError,
+    google.auth.exceptions.TransportError,
 )
 _FAULTS: Final = (
     api.GoogleAPICallError,
@@ -151,6 +156,13 @@ class GoogleCloudStorage:
             raise OSError(self._reason(uri, error)) from error
 
     def _reason(self, uri: str, error: Exception) -> str:
+        tried = error.cause if isinstance(error, api.RetryError) else error
+        if isinstance(tried, _UNREACHABLE):
+            return (
+                f"{uri}: Cloud Storage cannot be reached ({_root_cause(tried)}); "
+                "check the network, and if the bucket is not public run "
+                "`gcloud auth application-default login`"
+            )
         if not isinstance(error, _REFUSALS):
             return f"{uri}: {type(error).__name__}: {error}"
         if isinstance(self._client._credentials, AnonymousCredentials):
@@ -233,3 +245,10 @@ def _listed(bucket: str, blob: Any) -> ListedImage:
 
 def _is_folder_marker(blob: Any) -> bool:
     return bool(blob.size == 0 and blob.name.endswith("/"))
+
+
+def _root_cause(error: BaseException) -> str:
+    """What the system said, without the layers of clients that it came through."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
