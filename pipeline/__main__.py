@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "classify": "Name what is on photographs.",
     "query": "Ask what a folder of results holds.",
     "report": "Make one HTML file of a folder of results.",
+    "finish": "End a run whose Dataflow job was submitted with --no-wait.",
     "describe": "Show every layer of a network and what it saves.",
     "demo": "Classify the photographs that come with the repository.",
 }

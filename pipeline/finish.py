@@ -11,12 +11,13 @@ import click
 from pipeline.conclusion import USAGE, exit_code, report_failure, summary
 from pipeline.config import UsageError
 from pipeline.launch import RunFailedError, finish
+from pipeline.reading_command import OneLineErrors
 from pipeline.run_facts import read_start
 
 _PROG = "python -m pipeline.finish"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("output", metavar="OUTPUT")
 @click.argument("run_id", metavar="RUN_ID")
 @click.pass_context

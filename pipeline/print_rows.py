@@ -26,6 +26,7 @@ _HELP: Final[dict[Format, str]] = {
     "csv": "Comma-separated values with a header.",
     "markdown": "A Markdown table.",
 }
+_GIVEN: Final = "mobilenet_beam.formats"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # What Markdown takes for markup; an underscore within a word means nothing to it.
 _MARKUP: Final = re.compile(r"[\\|<&`*\[\]~]|(?<!\w)_|_(?!\w)")
@@ -36,16 +37,26 @@ class _FormatOption(click.Option):
 
 
 def format_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --table, --json, --ndjson, --csv and --markdown; the last one given is `format`."""
+    """Adds --table, --json, --ndjson, --csv and --markdown; the one given is `format`."""
     for name, text in reversed(_HELP.items()):
         command = click.option(
-            *(f"--{name}", "format"),
+            f"--{name}",
             cls=_FormatOption,
-            flag_value=name,
-            default="table",
+            is_flag=True,
+            expose_value=False,
+            callback=_choose_format,
             help=text,
         )(command)
     return command
+
+
+def _choose_format(context: click.Context, option: click.Parameter, is_given: bool) -> None:
+    given = context.meta.setdefault(_GIVEN, [])
+    if is_given:
+        given.append(option.name)
+    if len(given) > 1 and not context.resilient_parsing:
+        raise click.UsageError(f"--{given[0]} and --{given[1]} are both given: choose one format")
+    context.params["format"] = given[0] if given else "table"
 
 
 def print_rows(columns: Sequence[str], rows: Rows, format: Format) -> None:

@@ -88,7 +88,8 @@ def _refuse(message: str, code: int = click.UsageError.exit_code) -> int:
 
 def _hint(error: click.NoSuchOption) -> str:
     command = error.ctx.command if error.ctx else None
-    known = [flag for parameter in (command.params if command else ()) for flag in parameter.opts]
+    options = [one for one in (command.params if command else ()) if isinstance(one, click.Option)]
+    known = [flag for option in options for flag in option.opts]
     ratios = {flag: SequenceMatcher(None, flag, error.option_name).ratio() for flag in known}
     best = max(ratios.values(), default=0.0)
     if best < _LEAST_RATIO:

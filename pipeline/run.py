@@ -28,6 +28,7 @@ from pipeline.describe_plan import describe_plan, plan_json
 from pipeline.launch import RunFailedError, launch
 from pipeline.plan import make_plan
 from pipeline.prices import Prices
+from pipeline.reading_command import OneLineErrors
 from pipeline.run_facts import Start
 from transforms.models.resolve import ScalingName
 
@@ -38,8 +39,12 @@ _EXAMPLES = """\
   python -m pipeline.run --manifest list.csv --output out/ --resume"""
 
 
+class RunCommand(OneLineErrors, GroupedCommand):
+    """Options in groups, and what click finds wrong with them in one line."""
+
+
 @click.command(
-    cls=GroupedCommand,
+    cls=RunCommand,
     context_settings={
         "ignore_unknown_options": True,
         "allow_extra_args": True,

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline import __version__
+from pipeline import __version__, finish, run
 from pipeline.__main__ import _COMMANDS, main
 from pipeline.reading_command import ReadingCommand, reading_command
 from tests.model_fixtures import ROOT, Command
@@ -63,6 +63,10 @@ def test_the_help_lists_the_commands_without_importing_them(run: Command) -> Non
         (["query", "x", "--min_score", "1"], "--min_score (did you mean '--min-score'?)"),
         (["query", "x", "--lable", "cat"], "--lable (did you mean '--label' or '--table'?)"),
         (["query", "x", "--markdwon"], "no such option: --markdwon (did you mean '--markdown'?)"),
+        (["query", "x", "--json", "--csv"], "--json and --csv are both given: choose one format"),
+        (["report", "out", "--output", "x"], "no such option: --output; --help lists the options"),
+        (["finish", "out"], "missing argument 'RUN_ID'."),
+        (["finish", "out", "r-1"], "'out' has no run 'r-1' that was submitted"),
         (["query", "a", "b", "c"], "got unexpected extra argument (c)"),
         (["query", "x", "--limit", "1.5"], "invalid value for '--limit': '1.5' is not a valid int"),
         (["describe", "--size"], "no such option: --size (did you mean '--sizes'?)"),
@@ -80,6 +84,21 @@ def test_a_wrong_option_is_exit_code_2_with_the_nearest_one(
     assert err.startswith("error: ")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (run.main, "invalid value for '--top-k': 'many' is not a valid integer."),
+        (finish.main, "no such option: --top-k; --help lists the options"),
+    ],
+)
+def test_what_runs_says_it_as_shortly_by_itself_as_under_one_name(
+    command: click.Command, message: str
+) -> None:
+    result = CliRunner().invoke(command, ["--top-k", "many"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: {message}\n"
 
 
 def test_a_failure_to_print_and_ctrl_c_are_no_tracebacks() -> None:
@@ -144,5 +163,5 @@ def test_the_completion_script_is_for_the_installed_name(shell: str) -> None:
 
 def test_every_listed_command_is_there() -> None:
     names = main.list_commands(click.Context(main))
-    assert {"run", "demo", *READING} <= set(names) <= set(_COMMANDS)
+    assert {"run", "finish", "demo", *READING} <= set(names) <= set(_COMMANDS)
     assert all(callable(main.get_command(click.Context(main), name)) for name in names)

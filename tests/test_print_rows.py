@@ -130,7 +130,7 @@ def test_a_long_table_repeats_its_header_for_each_thousand_rows(
     assert lines[-1] == "2,000"
 
 
-def test_the_last_format_given_counts_and_table_is_the_default() -> None:
+def test_one_format_can_be_given_and_table_is_the_default() -> None:
     @click.command()
     @format_options
     def show(format: Format) -> None:
@@ -138,7 +138,12 @@ def test_the_last_format_given_counts_and_table_is_the_default() -> None:
 
     invoke = CliRunner().invoke
     assert invoke(show, []).stdout == "n\n1\n"
-    assert invoke(show, ["--csv", "--ndjson"]).stdout == '{"n": 1}\n'
+    assert invoke(show, ["--ndjson", "--ndjson"]).stdout == '{"n": 1}\n'
+    both = invoke(show, ["--csv", "--ndjson"])
+    assert (both.exit_code, both.stdout) == (2, "")
+    assert "are both given: choose one format" in both.stderr
+    assert "--csv" in both.stderr
+    assert "--ndjson" in both.stderr
     help_text = invoke(show, ["--help"]).stdout
     assert all(f"--{name} " in help_text for name in get_args(Format))
 
