@@ -17,6 +17,7 @@ from transforms.storage import join
 from transforms.write_shards import PREDICTIONS, run_folder
 
 RUN_COMMAND: Final = "python -m pipeline.run"
+_QUERY_COMMAND: Final = "python -m pipeline.query"
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 _FAILED, _TOO_MANY_FAILURES, _UNBALANCED = 1, 3, 4
@@ -26,12 +27,13 @@ def summary(outcome: Outcome, config: Config) -> str:
     """What a person wants to know after a run."""
     account = outcome.account
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.errors.items())
+    rate = f", {outcome.images_per_second:,.0f} images/s" if outcome.images_per_second else ""
     lines = [
         f"{_images(account.listed)} listed, {account.predicted:,} predicted, "
         f"{account.failed:,} failed"
         + (f" ({reasons})" if reasons else "")
         + _skipped(account, config),
-        f"{outcome.seconds:.1f} s, {outcome.images_per_second:,.0f} images/s with {outcome.model}",
+        f"{outcome.seconds:.1f} s{rate} with {outcome.model}",
     ]
     if account.duplicates:
         lines.insert(1, f"{_images(account.duplicates)} named again, counted once")
@@ -54,7 +56,7 @@ def _next_commands(config: Config) -> list[str]:
     rows = f"SELECT uri, label, score, error FROM '{folder}/*/*.parquet'"
     latest = " QUALIFY row_number() OVER (PARTITION BY uri ORDER BY run_id DESC) = 1"
     return [
-        f"python -m pipeline.query {shlex.quote(config.output)}",
+        f"{_QUERY_COMMAND} {shlex.quote(config.output)}",
         f"duckdb -c {_double_quoted(rows + (latest if config.resume else ''))}",
     ]
 
@@ -138,7 +140,8 @@ def exit_code(outcome: Outcome, config: Config) -> int:
     if account.failure_rate > config.max_failure_rate:
         click.echo(
             f"error: {account.failure_rate:.1%} of the images failed, more than "
-            f"--max-failure-rate {config.max_failure_rate:g}",
+            f"--max-failure-rate {config.max_failure_rate:g}; to see which and why:\n"
+            f"  {_QUERY_COMMAND} {shlex.quote(config.output)} --failed",
             err=True,
         )
         return _TOO_MANY_FAILURES

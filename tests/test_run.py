@@ -125,7 +125,14 @@ def test_too_many_failures_are_exit_code_3_with_all_rows_written(
         *("--max-failure-rate", "0.4", *tiny_model.options()),
     )
     assert done.code == 3
-    assert done.err == ("error: 50.0% of the images failed, more than --max-failure-rate 0.4\n")
+    error, command = done.err.splitlines()
+    assert error == (
+        "error: 50.0% of the images failed, more than --max-failure-rate 0.4; to see which and why:"
+    )
+    assert command == f"  python -m pipeline.query {out} --failed"
+    listed = run(*command.split()[3:], module="pipeline.query")
+    assert "empty.jpg" in listed.out
+    assert "cat.jpg" not in listed.out
     assert len(rows_of(out)) == 2
 
 
