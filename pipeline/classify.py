@@ -31,7 +31,7 @@ from transforms.read_images import read_image, with_content
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
 from transforms.schema import SCHEMA, row_of
 from transforms.storage import Content, canonical_uri, check_scheme, is_local, too_many_bytes
-from transforms.storage.uris import has_glob, local_path
+from transforms.storage.uris import local_path
 
 Row = dict[str, Any]
 
@@ -153,7 +153,9 @@ def _check(images: Sequence[str], config: Config) -> None:
 
 def _is_unexpanded(name: str) -> bool:
     """Whether it is a glob of local files rather than the name of one."""
-    return is_local(name) and has_glob(local_path(name)) and not os.path.lexists(local_path(name))
+    path = local_path(name)
+    # Brackets alone stand in many names of files.
+    return is_local(name) and not {"*", "?"}.isdisjoint(path) and not os.path.lexists(path)
 
 
 def _print(names: Sequence[str], rows: Iterator[Row], format: Format) -> None:
