@@ -104,7 +104,7 @@ def test_the_plan_for_programs_is_the_formula_over_what_was_measured(
         name: each["value"] for name, each in prices["assumptions"].items() if name != "note"
     }
     speed = 4 * assumed["efficiency"] / (1 / rates["decode"] + 1 / rates["infer_core"])
-    speed = min(speed, 2 * 16 / assumed["get_seconds"])
+    speed = min(speed, 2 * THREADS / assumed["get_seconds"])
     assert estimate["speed"]["images_per_second"] == pytest.approx(speed)
     hours = assumed["startup_hours"] + COUNT / speed / 3 / 3600
     assert estimate["hours"] == pytest.approx(hours)
