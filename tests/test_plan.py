@@ -22,6 +22,7 @@ from pipeline.prices import Prices
 from pipeline.run import main
 from tests.gcs_emulator import Proxy
 from tests.model_fixtures import PHOTOS, ROOT, Command, TinyModel
+from transforms.read_images import THREADS
 
 COUNT = len(list(PHOTOS.iterdir()))
 BYTES = sum(path.stat().st_size for path in PHOTOS.iterdir())
