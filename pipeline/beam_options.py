@@ -1,12 +1,16 @@
 """Beam's own options: passed on untouched, but never silently misspelt."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
 from pipeline.config import UsageError
+
+# Such as --s3_secret_access_key, --s3_session_token and --azure_connection_string.
+_SECRET: Final = re.compile("secret|password|token|access_key|credential|connection_string")
 
 
 class _BeamParser(_BeamArgumentParser):
@@ -49,3 +53,18 @@ def _subclasses(options: type[PipelineOptions]) -> Iterator[type[PipelineOptions
         if subclass.__module__.startswith("apache_beam.options."):
             yield subclass
             yield from _subclasses(subclass)
+
+
+def without_secrets(options: Sequence[str]) -> tuple[str, ...]:
+    """The same options with `***` for the value of each whose name says that it is a secret."""
+    shown, hide = [], False
+    for option in options:
+        name, separator, _ = option.partition("=")
+        is_secret = _SECRET.search(name) is not None and name.startswith("-")
+        if is_secret and separator:
+            option = f"{name}=***"
+        elif hide and not option.startswith("-"):
+            option = "***"
+        hide = is_secret and not separator
+        shown.append(option)
+    return tuple(shown)

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from pipeline import __version__
+from pipeline.beam_options import without_secrets
 from pipeline.config import Config, UsageError
 from transforms.ledger import LEDGERS
 from transforms.models.artifact import Artifact
@@ -70,7 +71,8 @@ class Start(NamedTuple):
             "engine": self.engine,
             "classes": self.classes,
             "job": self.job and self.job._asdict(),
-            "configuration": asdict(self.config),
+            "configuration": asdict(self.config)
+            | {"beam_options": without_secrets(self.config.beam_options)},
             "versions": self.versions,
         }
 
