@@ -22,7 +22,7 @@ PRICES.table["assumptions"] |= {
     "startup_hours": {"value": 0.25, "why": ""},
     "gpu_images_per_second": {"value": {"nvidia-tesla-t4": 2000}, "why": ""},
 }
-# 400 and 100 images/s a core: both one after the other 80, reading 16 / 0.001 s.
+# 400 and 100 images/s a core: both one after the other 80, reading 32 / 0.001 s.
 RATES = Rates(10, 10, 10, (), 0.001, 100.0, 400.0, 100.0, None)
 CPU = Worker("n1-standard-4", 4, 15.0, 30)
 GPU = Worker("n1-standard-8", 8, 30.0, 50, "nvidia-tesla-t4", 1)
@@ -54,12 +54,12 @@ def test_a_gpu_on_this_machine_is_measured_not_assumed() -> None:
 
 def test_slow_reads_bound_everything() -> None:
     slow = RATES._replace(read_seconds=1.0)
-    assert local_speed(slow, 2, PRICES) == Speed(16.0, "reading")
-    # Two bundles of 16 reads for each GPU, a hundredth of a second a read.
+    assert local_speed(slow, 2, PRICES) == Speed(32.0, "reading")
+    # Two bundles of 32 reads for each GPU, a hundredth of a second a read.
     fast = GPU._replace(vcpus=200, gpus=4)
     assert rounded(worker_speed(fast, RATES, PRICES)) == (0.5 * 4 * 2000, "GPU")
     many = fast._replace(gpus=9), RATES._replace(infer_gpu=9e9, decode=9e9)
-    assert rounded(worker_speed(*many, PRICES)) == (9 * 2 * 16 / 0.01, "reading")
+    assert rounded(worker_speed(*many, PRICES)) == (9 * 2 * 32 / 0.01, "reading")
 
 
 def test_workers_are_those_that_meet_the_deadline_after_their_start() -> None:
