@@ -4,9 +4,8 @@ import sys
 
 __version__ = "0.1.0"
 
-if sys.argv[:1] == [
-    "-m"
-]:  # `python -m pipeline.x`: the seconds of importing can be interrupted too
+# `python -m pipeline.x`: Ctrl-C in the seconds of importing is no traceback either.
+if sys.argv[:1] == ["-m"]:
 
     def _stopped(kind: type[BaseException], error: BaseException, trace: object) -> None:
         if issubclass(kind, KeyboardInterrupt):

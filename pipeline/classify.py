@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import click
 import pyarrow as pa
 
-from pipeline.command import complete_paths, option
+from pipeline.command import complete_paths, network_options
 from pipeline.config import Config, UsageError
 from pipeline.print_rows import Format, Share, print_rows
 from pipeline.reading_command import reading_command
@@ -26,7 +26,7 @@ from transforms.decode_images import Preprocessing, decode_fetched
 from transforms.engines import Engine, load_engine
 from transforms.failures import ImageError
 from transforms.models.artifact import Artifact
-from transforms.models.resolve import ScalingName, kept_classes, resolve_model
+from transforms.models.resolve import kept_classes, resolve_model
 from transforms.read_images import read_image, with_content
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
 from transforms.schema import SCHEMA, row_of
@@ -56,18 +56,7 @@ _CSV_COLUMNS: Final = (
 @click.argument(
     "images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete_paths
 )
-@option("Model", "--model", metavar="NAME|FILE")
-@option("Model", "--alpha", type=float, metavar="X")
-@option("Model", "--image-size", type=int, metavar="PIXELS")
-@option("Model", "--weights", metavar="imagenet|FILE")
-@option("Model", "--labels", metavar="FILE")
-@option("Model", "--scaling", type=click.Choice(list(get_args(ScalingName))))
-@option("Model", "--top-k", type=int, metavar="K")
-@option("Images", "--resize", type=click.Choice(["crop", "squash", "keras"]))
-@option("Images", "--max-bytes", type=int, metavar="N")
-@option("Images", "--max-pixels", type=int, metavar="N")
-@option("Speed", "--engine", type=click.Choice(["auto", "tensorflow", "litert"]))
-@option("Speed", "--precision", type=click.Choice(["float32", "int8", "float16", "bfloat16"]))
+@network_options
 @click.pass_context
 def main(
     context: click.Context, /, images: tuple[str, ...], format: Format, **options: Any

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
 from pipeline.config import Config
+from transforms.models.resolve import ScalingName
 
 # The help of each option, also the README's table.
 HELP: Final = {
@@ -92,6 +93,32 @@ def option(group: str, flag: str, *names: str, **attributes: Any) -> Callable[[A
     return click.option(
         flag, *names, cls=GroupedOption, group=group, help=text, default=None, **attributes
     )
+
+
+def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what every command that runs a network takes: the model, the images, the engine."""
+    for decorate in reversed(
+        (
+            option("Model", "--model", metavar="NAME|FILE"),
+            option("Model", "--alpha", type=float, metavar="X"),
+            option("Model", "--image-size", type=int, metavar="PIXELS"),
+            option("Model", "--weights", metavar="imagenet|FILE"),
+            option("Model", "--labels", metavar="FILE"),
+            option("Model", "--scaling", type=click.Choice(list(get_args(ScalingName)))),
+            option("Model", "--top-k", type=int, metavar="K"),
+            option("Images", "--resize", type=click.Choice(["crop", "squash", "keras"])),
+            option("Images", "--max-bytes", type=int, metavar="N"),
+            option("Images", "--max-pixels", type=int, metavar="N"),
+            option("Speed", "--engine", type=click.Choice(["auto", "tensorflow", "litert"])),
+            option(
+                "Speed",
+                "--precision",
+                type=click.Choice(["float32", "int8", "float16", "bfloat16"]),
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
 
 
 def complete_paths(

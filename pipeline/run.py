@@ -6,13 +6,13 @@ Exit codes: 0 done; 1 the run failed; 2 wrong usage or configuration, found befo
 
 import sys
 import warnings
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from pipeline import __version__
 from pipeline.beam_options import check_beam_options
-from pipeline.command import ARGUMENTS, GroupedCommand, option
+from pipeline.command import ARGUMENTS, GroupedCommand, network_options, option
 from pipeline.conclusion import (
     INTERRUPTED,
     RUN_COMMAND,
@@ -30,7 +30,6 @@ from pipeline.plan import make_plan
 from pipeline.prices import Prices
 from pipeline.reading_command import OneLineErrors
 from pipeline.run_facts import Start
-from transforms.models.resolve import ScalingName
 
 _PLAN_FORMAT = click.Choice(["text", "json"])
 _EXAMPLES = """\
@@ -61,18 +60,7 @@ class RunCommand(OneLineErrors, GroupedCommand):
 @option("Input and output", "--shard-size", type=int, metavar="N")
 @option("Input and output", "--resume", is_flag=True)
 @option("Input and output", "--retry-all-errors", is_flag=True)
-@option("Model", "--model", metavar="NAME|FILE")
-@option("Model", "--alpha", type=float, metavar="X")
-@option("Model", "--image-size", type=int, metavar="PIXELS")
-@option("Model", "--weights", metavar="imagenet|FILE")
-@option("Model", "--labels", metavar="FILE")
-@option("Model", "--scaling", type=click.Choice(list(get_args(ScalingName))))
-@option("Model", "--top-k", type=int, metavar="K")
-@option("Images", "--resize", type=click.Choice(["crop", "squash", "keras"]))
-@option("Images", "--max-bytes", type=int, metavar="N")
-@option("Images", "--max-pixels", type=int, metavar="N")
-@option("Speed", "--engine", type=click.Choice(["auto", "tensorflow", "litert"]))
-@option("Speed", "--precision", type=click.Choice(["float32", "int8", "float16", "bfloat16"]))
+@network_options
 @option("Speed", "--batch-size", type=int, metavar="N")
 @option("Running", "--runner", metavar="NAME")
 @option("Running", "--gpu", metavar="TYPE[:COUNT]")

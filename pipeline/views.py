@@ -17,7 +17,7 @@ import duckdb
 
 from pipeline.config import UsageError
 from pipeline.run_ids import earlier_run_ids
-from transforms.ledger import run_name
+from transforms.ledger import RUN_PREFIX, run_name
 from transforms.storage import is_local, join, storage_for
 from transforms.storage.uris import absolute_path, local_path
 from transforms.write_shards import PREDICTIONS, RUN_FOLDER
@@ -25,7 +25,6 @@ from transforms.write_shards import PREDICTIONS, RUN_FOLDER
 # DuckDB spills to the disk above this; a million rows stay well below.
 MEMORY_LIMIT: Final = "1GB"
 _DOWNLOADS = 16
-_RUN_IDS = "r-"
 _PART = re.compile(RUN_FOLDER + r"[^/]+/part-[^/]+\.parquet")
 _RUN_COLUMNS: Final = {
     "run_id": "VARCHAR",
@@ -137,7 +136,7 @@ def _create_runs(db: duckdb.DuckDBPyConnection, output: str) -> None:
     runs = {
         run_id: _run(_run_facts(output, run_id))
         for run_id in earlier_run_ids(output)
-        if run_id.startswith(_RUN_IDS)  # and no marker of another program
+        if run_id.startswith(RUN_PREFIX)  # and no marker of another program
     }
     columns = ", ".join(f"{name} {kind}" for name, kind in _RUN_COLUMNS.items())
     db.execute(f"CREATE TABLE runs ({columns})")

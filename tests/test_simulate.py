@@ -57,7 +57,7 @@ def test_no_worker_exceeds_its_limit_and_none_wastes_much(
 ) -> None:
     inputs = GIVEN | {"bundles": bundles}
     reached = rate(vcpus, gpu, get_s, bundles=bundles) / worker_limit(vcpus, gpu, inputs, get_s)
-    assert 0.8 < reached < 1.02
+    assert 0.8 < reached < 1.02  # reads come in order: the slowest one holds up a fifth at worst
 
 
 def test_more_of_anything_is_never_slower() -> None:
