@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 import duckdb
@@ -23,7 +23,6 @@ from pipeline.config import UsageError
 from pipeline.print_rows import Format, Share, print_rows, print_text
 from pipeline.reading_command import own_option, reading_command
 from pipeline.views import connect
-from transforms.failures import printable
 from transforms.storage import join
 from transforms.write_shards import PREDICTIONS
 
@@ -73,11 +72,8 @@ def main(output: str, sql: str | None, format: Format, **options: Any) -> None:
         print_text(bigquery_statement(output, options["bigquery"]), flush=True)
         return
     with connect(output) as db:
-        try:
-            columns, rows = _ask(db, sql, **options)
-            print_rows(columns, islice(rows, options["limit"]), format)
-        except duckdb.Error as error:
-            _fail(error)
+        columns, rows = _ask(db, sql, **options)
+        print_rows(columns, islice(rows, options["limit"]), format)
 
 
 def _check(sql: str | None, **options: Any) -> None:
@@ -220,15 +216,6 @@ def _check_label(db: duckdb.DuckDBPyConnection, text: str) -> None:
     near = difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.5)
     hint = f"; near it are {', '.join(repr(names[name]) for name in near)}" if near else ""
     click.echo(f"no label here has {text!r} in it{hint}", err=True)
-
-
-def _fail(error: duckdb.Error) -> NoReturn:
-    """DuckDB's own words in one line, without the statement that it repeats below them."""
-    message = " ".join(str(error).split("\n\nLINE ")[0].split())
-    of_a_file = isinstance(error, (duckdb.IOException, duckdb.InvalidInputException))
-    if of_a_file and ".parquet" in message:
-        raise click.ClickException(f"a part file cannot be read: {printable(message)}") from error
-    raise UsageError(printable(message)) from error
 
 
 if __name__ == "__main__":

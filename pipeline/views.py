@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import duckdb
 
 from pipeline.config import UsageError
 from pipeline.run_ids import earlier_run_ids
+from transforms.failures import printable
 from transforms.ledger import RUN_PREFIX, run_name
 from transforms.storage import is_local, join, storage_for
 from transforms.storage.uris import absolute_path, local_path
@@ -55,7 +57,8 @@ def connect(output: str) -> Iterator[duckdb.DuckDBPyConnection]:
     first. Statements reach nothing outside that folder and no setting can be changed.
 
     Raises:
-        UsageError: there is no folder, or there are no predictions in it.
+        UsageError: there is no folder, there are no predictions in it, or a statement is wrong.
+        ClickException: a part file is not whole, or cannot be read.
     """
     parts = _parts(output)
     with tempfile.TemporaryDirectory(prefix="mobilenet-beam-") as scratch:
@@ -65,11 +68,25 @@ def connect(output: str) -> Iterator[duckdb.DuckDBPyConnection]:
         else:
             root = Path(scratch) / PREDICTIONS
             _download(folder, parts, root)
-        with duckdb.connect(":memory:") as db:
+        with duckdb.connect(":memory:") as db, _in_one_line():
             _create_runs(db, output)
             _lock(db, root, Path(scratch) / "spilled")
             _create_views(db, [str(root / part) for part in parts])
             yield db
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """DuckDB's own words, without the statement that it repeats below them."""
+    try:
+        yield
+    except duckdb.Error as error:
+        message = " ".join(str(error).split("\n\nLINE ")[0].split())
+        of_a_file = isinstance(error, (duckdb.IOException, duckdb.InvalidInputException))
+        if of_a_file and ".parquet" in message:
+            text = f"a part file cannot be read: {printable(message)}"
+            raise click.ClickException(text) from error
+        raise UsageError(printable(message)) from error
 
 
 def _parts(output: str) -> list[str]:

@@ -1,7 +1,6 @@
 """`python -m pipeline.report`: the command. Exit codes: 0 written; 1 failed; 2 wrong usage."""
 
 import click
-import duckdb
 
 from pipeline import __version__
 from pipeline.reading_command import OneLineErrors
@@ -40,7 +39,7 @@ def main(context: click.Context, output: str, html: str | None, seed: int) -> No
         storage_for(path).write(
             folder or ("/" if path.startswith("/") else "."), file, page.encode()
         )
-    except (OSError, duckdb.Error) as error:
+    except OSError as error:
         click.echo(f"error: the report cannot be made: {printable(str(error))}", err=True)
         context.exit(_FAILED)
     click.echo(path)
