@@ -1,12 +1,17 @@
 """What a person runs."""
 
+import gc
 import sys
 
 __version__ = "0.1.0"
 
-# `python -m pipeline.x`: Ctrl-C in the seconds of importing is no traceback either.
+# `python -m pipeline.x`, before anything large is imported.
 if sys.argv[:1] == ["-m"]:
+    # What modules make lives as long as the process, and looking for garbage in it while they are
+    # imported takes half a second. `OneLineErrors.main` turns collection on again.
+    gc.disable()
 
+    # Ctrl-C in the seconds of importing is no traceback either.
     def _stopped(kind: type[BaseException], error: BaseException, trace: object) -> None:
         if issubclass(kind, KeyboardInterrupt):
             print("stopped", file=sys.stderr)

@@ -1,5 +1,6 @@
 """What the commands that read have in common: their errors, their exit codes, their formats."""
 
+import gc
 import sys
 import warnings
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class OneLineErrors(click.Command):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Runs the command and exits, as `click.Command.main` does."""
+        gc.enable()  # see pipeline/__init__.py
         raise SystemExit(self._exit_code(*args, **extra | {"standalone_mode": False}))
 
     def _exit_code(self, *args: Any, **extra: Any) -> int:

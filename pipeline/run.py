@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the run failed; 2 wrong usage or configuration, found befo
 3 too many failures; 4 the ledger does not balance.
 """
 
+import gc
 import sys
 import warnings
 from typing import Any
@@ -40,6 +41,12 @@ _EXAMPLES = """\
 
 class RunCommand(OneLineErrors, GroupedCommand):
     """Options in groups, and what click finds wrong with them in one line."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """See `OneLineErrors.main`."""
+        if not gc.isenabled():
+            gc.freeze()  # whatever was imported lives to the end: nobody looks at it again
+        return super().main(*args, **extra)
 
 
 @click.command(

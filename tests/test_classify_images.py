@@ -1,5 +1,6 @@
 """Batches in, rows in the making out."""
 
+import threading
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from tests.model_fixtures import TinyModel
 from transforms.classify_images import ClassifyImages, classify_images
 from transforms.engines import best_first
+from transforms.engines.sharing import SharedEngine
 from transforms.failures import Failure
 from transforms.models.artifact import Artifact, NetworkRequest, network_for
 from transforms.models.labels import Label
@@ -117,6 +119,32 @@ def test_best_first_orders_equal_scores_by_index() -> None:
     classes, values = best_first(scores, 3)
     assert classes.tolist() == [[1, 2, 0]]
     np.testing.assert_array_equal(values, np.array([[0.4, 0.4, 0.1]], np.float32))
+
+
+def test_the_next_batch_is_gathered_while_the_engine_is_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    last_came = threading.Event()
+
+    class Waiting(MeanEngine):
+        def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+            assert last_came.wait(30)
+            return super().top_k(images)
+
+    def noted(image: DecodedImage) -> DecodedImage:
+        if image.slot.image.uri == "3":
+            last_came.set()
+        return image
+
+    engine = SharedEngine(Waiting())
+    monkeypatch.setattr("transforms.classify_images.shared_engine", lambda *_: engine)
+    artifact = Artifact("", "litert", "mean", 2, ())
+    images = [decoded(str(n), 255) for n in range(4)]
+    with Pipeline(runner=FnApiRunner()) as p:
+        coming = p | beam.Create(images) | beam.Map(noted)
+        rows = coming | ClassifyImages(artifact, top_k=1, batch_size=2)
+        uris = rows | beam.Map(lambda row: row.slot.image.uri)
+        assert_that(uris, equal_to(["0", "1", "2", "3"]))
 
 
 def test_the_transform_classifies_every_element(tiny_model: TinyModel, own_caches: None) -> None:

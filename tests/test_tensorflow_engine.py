@@ -1,6 +1,7 @@
 """Batches of one size, and of half that once they do not fit into memory."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,16 @@ def test_padding_never_changes_a_row(engine: TensorFlowEngine) -> None:
         alone, score = engine.top_k([image])
         np.testing.assert_array_equal(alone[0], classes[i])
         np.testing.assert_allclose(score[0], scores[i], atol=1e-6)
+
+
+def test_threads_get_the_rows_of_their_own_images(engine: TensorFlowEngine) -> None:
+    batches = [images(8)[i:] for i in range(8)] * 4
+    expected = [engine.top_k(batch) for batch in batches]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(engine.top_k, batches))
+    for (classes, scores), (others, values) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(classes, others)
+        np.testing.assert_array_equal(scores, values)
 
 
 def test_one_size_of_batch_is_traced_once(engine: TensorFlowEngine) -> None:

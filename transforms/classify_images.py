@@ -1,22 +1,25 @@
 """classify: from pixels to the top-k, in batches, with one model a process."""
 
-import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import PCollection
+from apache_beam.utils.shared import Shared
 
 from transforms.cores import available_cores
 from transforms.engines import Engine
 from transforms.engines.sharing import OwnedEngines, SharedEngine, shared_engine
 from transforms.failures import ImageError
 from transforms.models.artifact import Artifact
+from transforms.pooled_map import PooledMap
 from transforms.records import ClassifiedImage, DecodedImage, Pixels, Prediction
 from transforms.tally import BATCH_SIZE, INFERENCE_US, MODEL_LOADS, count, observe
+
+# One in the engine, and one that waits for it to be free.
+_BATCHES: Final = 2
 
 LoadedEngine = SharedEngine | OwnedEngines
 TopK = tuple[Prediction, ...]
@@ -72,69 +75,58 @@ def _inference_error(image: Pixels, engine: Engine, error: Exception) -> ImageEr
     return ImageError("out_of_memory", f"no memory is left to classify one image: {error}")
 
 
-class ImageClassifier(ModelHandler[DecodedImage, ClassifiedImage, LoadedEngine]):
-    """Hands batches of a fixed size to the engine."""
+class ClassifiedBatch(NamedTuple):
+    """The rows of a batch, and how many models were loaded for it."""
+
+    rows: Sequence[ClassifiedImage]
+    model_loads: int
+
+
+class ClassifyImages(beam.PTransform):
+    """`DecodedImage`s to `ClassifiedImage`s, in batches of a fixed size.
+
+    The rows of one batch are handed on, and the next is gathered, while the engine is at work on
+    another. Beam's `RunInference` would have it wait.
+    """
 
     def __init__(
         self, artifact: Artifact, top_k: int, batch_size: int, siblings: bool = False
     ) -> None:
-        """Nothing is loaded here: the handler travels with the graph.
+        """Nothing is loaded here: the model's place travels with the graph, not the model.
 
         `siblings` says that the runner starts several processes on a machine.
         """
-        super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
+        super().__init__()
         self._artifact = artifact
         self._top_k = top_k
         self._batch_size = batch_size
         self._siblings = siblings
-        self._tag = f"mobilenet-beam-{uuid.uuid4().hex}"
-
-    def load_model(self) -> LoadedEngine:
-        """The engine, once a process."""
-        return shared_engine(
-            self._artifact,
-            self._top_k,
-            self._batch_size,
-            available_cores(),
-            self._siblings,
-            self._tag,
-        )
-
-    def run_inference(
-        self,
-        batch: Sequence[DecodedImage],
-        model: LoadedEngine,
-        inference_args: dict[str, Any] | None = None,
-    ) -> Iterable[ClassifiedImage]:
-        """See `classify_images`."""
-        # Not counted where it is loaded: there is no bundle to count in.
-        if loads := model.take_loads():
-            count(MODEL_LOADS, loads)
-        started = time.perf_counter_ns()
-        rows = classify_images(batch, model)
-        observe(INFERENCE_US, (time.perf_counter_ns() - started) // 1000)
-        observe(BATCH_SIZE, len(batch))
-        return rows
-
-    def get_num_bytes(self, batch: Sequence[DecodedImage]) -> int:
-        """Bytes of pixels; the inherited way pickles the whole batch to know."""
-        return sum(image.pixels.nbytes for image in batch if image.pixels is not None)
-
-    def get_metrics_namespace(self) -> str:
-        """Where RunInference's own metrics stand."""
-        return "inference"
-
-
-class ClassifyImages(beam.PTransform):
-    """`DecodedImage`s to `ClassifiedImage`s."""
-
-    def __init__(
-        self, artifact: Artifact, top_k: int, batch_size: int, siblings: bool = False
-    ) -> None:
-        """See `ImageClassifier`."""
-        super().__init__()
-        self._classifier = ImageClassifier(artifact, top_k, batch_size, siblings)
 
     def expand(self, decoded: PCollection[DecodedImage]) -> PCollection[ClassifiedImage]:
-        """Batches and infers."""
-        return decoded | RunInference(self._classifier)
+        """Gathers batches, infers, and hands on the rows."""
+        artifact, top_k, batch_size = self._artifact, self._top_k, self._batch_size
+        siblings, tag, shared = self._siblings, f"mobilenet-beam-{uuid.uuid4().hex}", Shared()
+
+        def load() -> LoadedEngine:
+            cores = available_cores()
+            return shared_engine(artifact, top_k, batch_size, cores, siblings, tag)
+
+        def classify(batch: Sequence[DecodedImage]) -> ClassifiedBatch:
+            engine = shared.acquire(load)
+            return ClassifiedBatch(classify_images(batch, engine), engine.take_loads())
+
+        pool = PooledMap(classify, lambda: _BATCHES, _BATCHES, metric=INFERENCE_US)
+        return (
+            decoded
+            | "Batch" >> beam.BatchElements(min_batch_size=batch_size, max_batch_size=batch_size)
+            | "Infer" >> beam.ParDo(pool).with_output_types(ClassifiedBatch)
+            | "Rows" >> beam.FlatMap(rows_of_batch).with_output_types(ClassifiedImage)
+        )
+
+
+def rows_of_batch(batch: ClassifiedBatch) -> Sequence[ClassifiedImage]:
+    """The rows; counts what only the thread of a bundle can count."""
+    if batch.model_loads:
+        count(MODEL_LOADS, batch.model_loads)
+    observe(BATCH_SIZE, len(batch.rows))
+    return batch.rows

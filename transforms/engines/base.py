@@ -10,7 +10,7 @@ from transforms.records import Pixels
 
 
 class Engine(Protocol):
-    """A loaded network; one a process, called from one thread at a time."""
+    """A loaded network; one a process, called from any of its threads."""
 
     def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """The k best classes of each image.

@@ -1,5 +1,6 @@
 """TensorFlow: one compiled graph from uint8 pixels to the top-k, in batches of one size."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ class TensorFlowEngine:
             # Traced, and on a GPU compiled by XLA, once for each size of a batch.
             self._classify = tf.function(classify, jit_compile=bool(gpus))
             self._memory_error = tf.errors.ResourceExhaustedError
+            self._turn = threading.Lock()
             self._batch = np.zeros((batch_size, image_size, image_size, 3), np.uint8)
             self.top_k([self._batch[0]])
 
@@ -43,11 +45,15 @@ class TensorFlowEngine:
         return len(self._batch)
 
     def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """See `Engine.top_k`.
+        """See `Engine.top_k`; threads take turns.
 
         Raises:
             MemoryError: not even one image fits into memory.
         """
+        with self._turn:
+            return self._best(images)
+
+    def _best(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         indices, scores, done = [], [], 0
         while done < len(images):
             some = images[done : done + self.batch_size]
