@@ -66,10 +66,13 @@ def main(
         timings: dict[str, list[Timing]] = {name: [] for name in contenders}
         limits: dict[str, list[float]] = {name: [] for name in networks}
         for _ in range(rounds):
-            for precision, network in networks.items():
-                limits[precision].append(measure_limit(folder, network, 224).whole)
             for name, contender in contenders.items():
+                network = networks.get(name)
+                before = measure_limit(folder, network, 224).whole if network else 0.0
                 timings[name].append(contender())
+                if network:  # other work on the machine comes and goes: before and after
+                    after = measure_limit(folder, network, 224).whole
+                    limits[name].append((before + after) / 2)
     result = summarise(timings, limits, number)
     show(result)
     Path(json_path).parent.mkdir(parents=True, exist_ok=True)
