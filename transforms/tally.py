@@ -27,7 +27,7 @@ MEANINGS: Final = {
     MODEL_LOADS: "times a model was loaded: one a worker process, or one a GPU",
     READ_US: "microseconds to read one image, waiting for the storage included",
     DECODE_US: "microseconds to decode one image",
-    INFERENCE_US: "microseconds for one batch in the engine, its wait for the one before it included",
+    INFERENCE_US: "microseconds for one batch in the engine, waiting for its turn included",
     BATCH_SIZE: "images in one batch",
 }
 
