@@ -121,30 +121,41 @@ def test_best_first_orders_equal_scores_by_index() -> None:
     np.testing.assert_array_equal(values, np.array([[0.4, 0.4, 0.1]], np.float32))
 
 
+# Of the module, since what a function of a graph closes over is copied.
+_last_came = threading.Event()
+_waits: list[bool] = []
+
+
+class Waiting(MeanEngine):
+    """Does not answer before the last image has come."""
+
+    def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        _waits.append(_last_came.wait(10))
+        return super().top_k(images)
+
+
+def _load_waiting(*_: object) -> SharedEngine:
+    return SharedEngine(Waiting())
+
+
+def _noted(image: DecodedImage) -> DecodedImage:
+    if image.slot.image.uri == "3":
+        _last_came.set()
+    return image
+
+
 def test_the_next_batch_is_gathered_while_the_engine_is_at_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    last_came = threading.Event()
-
-    class Waiting(MeanEngine):
-        def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-            assert last_came.wait(30)
-            return super().top_k(images)
-
-    def noted(image: DecodedImage) -> DecodedImage:
-        if image.slot.image.uri == "3":
-            last_came.set()
-        return image
-
-    engine = SharedEngine(Waiting())
-    monkeypatch.setattr("transforms.classify_images.shared_engine", lambda *_: engine)
+    monkeypatch.setattr("transforms.classify_images.shared_engine", _load_waiting)
     artifact = Artifact("", "litert", "mean", 2, ())
     images = [decoded(str(n), 255) for n in range(4)]
     with Pipeline(runner=FnApiRunner()) as p:
-        coming = p | beam.Create(images) | beam.Map(noted)
+        coming = p | beam.Create(images, reshuffle=False) | beam.Map(_noted)
         rows = coming | ClassifyImages(artifact, top_k=1, batch_size=2)
         uris = rows | beam.Map(lambda row: row.slot.image.uri)
         assert_that(uris, equal_to(["0", "1", "2", "3"]))
+    assert _waits == [True, True]
 
 
 def test_the_transform_classifies_every_element(tiny_model: TinyModel, own_caches: None) -> None:
