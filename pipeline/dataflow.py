@@ -21,7 +21,7 @@ from transforms.models.errors import nearest
 from transforms.storage import is_local
 from transforms.storage.uris import scheme_of
 
-_PACKAGE: Final = "mobilenet-beam"
+PACKAGE: Final = "mobilenet-beam"
 _BOOT_DISK_GB: Final = 50  # Dataflow's default of 25 is too small for CUDA's libraries
 # One bundle keeps every core of a worker busy, a second one covers its end. More of them would
 # only raise the number of shards that a lost worker takes with it.
@@ -112,11 +112,11 @@ def dataflow_options(config: Config, run_id: str) -> list[str]:
     name = run_id.lower()  # neither a job's name nor a label may have capitals
     ours = [
         "--runner=DataflowRunner",
-        f"--labels={_PACKAGE}={__version__.replace('.', '-')}",
+        f"--labels={PACKAGE}={__version__.replace('.', '-')}",
         f"--labels=run-id={name}",
     ]
     if given.view_as(GoogleCloudOptions).job_name is None:
-        ours.append(f"--job_name={_PACKAGE}-{name}")
+        ours.append(f"--job_name={PACKAGE}-{name}")
     if _PROCESS_PER_CORE not in experiments:  # one model a worker, its threads decode for it
         ours.append(f"--experiments={_ONE_PROCESS}")
     if given.view_as(DebugOptions).number_of_worker_harness_threads is None:
@@ -170,6 +170,15 @@ def has_siblings(config: Config) -> bool:
     )
 
 
+def installs_package(config: Config) -> bool:
+    """Whether the workers install this package when they start, whatever is in their image."""
+    setup = _given(config).view_as(SetupOptions)
+    if setup.setup_file or any(_is_this_package(file) for file in setup.extra_packages or []):
+        return True
+    required = setup.requirements_file
+    return required is not None and PACKAGE in Path(required).read_text()
+
+
 def _check_remote(option: str, locations: Sequence[str]) -> None:
     for location in locations:
         if is_local(location):
@@ -187,11 +196,7 @@ def _check_package(config: Config) -> None:
     for file in filter(None, files):
         if not Path(file).is_file():
             raise UsageError(f"{file!r}, which the workers should install, is not a file")
-    if setup.setup_file or any(_is_this_package(file) for file in setup.extra_packages or []):
-        return
-    if setup.requirements_file and _PACKAGE in Path(setup.requirements_file).read_text():
-        return
-    if image is None or is_apache_beam_container(image):
+    if not installs_package(config) and (image is None or is_apache_beam_container(image)):
         lacks = "Beam's own image" if image is None else f"--sdk_container_image {image!r}"
         raise UsageError(
             f"{lacks} lacks this package, so no worker could start: give --sdk_container_image "
@@ -219,7 +224,7 @@ def _check_gpu(config: Config) -> None:
 
 
 def _is_this_package(file: str) -> bool:
-    return Path(file).name.replace("_", "-").startswith(_PACKAGE)
+    return Path(file).name.replace("_", "-").startswith(PACKAGE)
 
 
 def _given(config: Config) -> PipelineOptions:

@@ -23,6 +23,7 @@ from pipeline.preflight import check_config, check_output, check_sources
 from pipeline.progress import shown_progress
 from pipeline.run_facts import Start, write_start
 from pipeline.run_ids import new_run_id
+from pipeline.worker_image import check_worker_image
 from transforms.models.artifact import Artifact
 from transforms.models.errors import ModelError
 from transforms.models.publish import publish_network
@@ -70,6 +71,7 @@ def launch(config: Config, say: Say) -> Outcome | Start:
     check_config(config)
     check_sources(config)
     earlier = check_output(config)
+    check_worker_image(config, say)
     artifact = _artifact(config, say)
     now = datetime.now(timezone.utc)
     start = Start.of(config, artifact, new_run_id(earlier, now), now)

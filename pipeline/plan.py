@@ -22,6 +22,7 @@ from pipeline.launch import Say
 from pipeline.preflight import check_config, check_sources
 from pipeline.prices import Prices, Worker
 from pipeline.survey import Survey, survey
+from pipeline.worker_image import check_worker_image
 from transforms.cores import available_cores
 from transforms.cut_shards import count_buckets
 from transforms.decode_images import Preprocessing
@@ -62,6 +63,7 @@ def make_plan(config: Config, say: Say, prices: Prices) -> Plan:
     """
     check_config(config)
     check_sources(config)
+    check_worker_image(config, say)
     workers = _workers(config, prices)
     artifact = _artifact(config, say)
     say("listing every input")

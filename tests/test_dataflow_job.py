@@ -17,15 +17,16 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from google.auth.credentials import AnonymousCredentials
 
 import transforms.storage
+from pipeline import __version__
 from pipeline.dataflow_job import JobFailedError, follow
 from pipeline.metrics import metrics_of
 from pipeline.run_facts import Job
 from tests.dataflow_recorder import JOB_ID, Recorder
 from tests.gcs_emulator import Emulator, Proxy
+from tests.image_registry import BASE, TITLE, VERSION, Registry
 from tests.model_fixtures import PHOTOS, Command, Run, TinyModel
 from transforms.storage import storage_for
 
-IMAGE = "europe-docker.pkg.dev/my-project/images/worker:1"
 LINK = f"https://console.cloud.google.com/dataflow/jobs/europe-west4/{JOB_ID}?project=my-project"
 HINT = common_urns.resource_hints.ACCELERATOR.urn
 
@@ -35,6 +36,7 @@ class Cloud(NamedTuple):
 
     bucket: str
     recorder: Recorder
+    image: str
     run: Command
 
     def submit(self, output: str, *options: str) -> Run:
@@ -42,7 +44,11 @@ class Cloud(NamedTuple):
         return self.run(
             *("--runner=DataflowRunner", "--input", f"{self.bucket}/in", "--shard-size", "5"),
             *("--output", f"{self.bucket}/{output}", f"--temp_location={self.bucket}/tmp"),
-            *("--project=my-project", "--region=europe-west4", f"--sdk_container_image={IMAGE}"),
+            *(
+                "--project=my-project",
+                "--region=europe-west4",
+                f"--sdk_container_image={self.image}",
+            ),
             *self.recorder.options(),
             *options,
         )
@@ -79,9 +85,12 @@ def bucket(emulator: Emulator) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def on_cloud(bucket: str, run: Command) -> Iterator[Cloud]:
-    recorder = Recorder()
-    yield Cloud(bucket, recorder, run)
+    recorder, registry = Recorder(), Registry()
+    labels = {TITLE: "mobilenet-beam", VERSION: __version__, BASE: "docker.io/nvidia/cuda:12.6.3"}
+    image = registry.push("my-project/images/worker", "1", labels)
+    yield Cloud(bucket, recorder, image, run)
     recorder.stop()
+    registry.stop()
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +226,25 @@ def test_only_the_stage_that_labels_asks_for_a_gpu(on_cloud: Cloud, tiny_model: 
     (pool,) = environment["workerPools"]
     assert (pool["diskSizeGb"], pool["numThreadsPerWorker"]) == (50, 4)
     assert "machineType" not in pool  # of all workers: the hint has that of the GPU's
-    assert {each["containerImage"] for each in pool["sdkHarnessContainerImages"]} == {IMAGE}
+    assert {each["containerImage"] for each in pool["sdkHarnessContainerImages"]} == {
+        on_cloud.image
+    }
+
+
+@pytest.mark.parametrize("planning", [(), ("--dry-run",)], ids=["run", "plan"])
+def test_a_worker_image_that_does_not_exist_is_wrong_usage(
+    on_cloud: Cloud, planning: tuple[str, ...]
+) -> None:
+    on_cloud.recorder.job = {}
+    gone = f"{on_cloud.image}23"
+    done = on_cloud.submit("refused", f"--sdk_container_image={gone}", *planning)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"error: --sdk_container_image '{gone}' does not exist in its registry: correct the name, "
+        "or build it with `gcloud builds submit --config deploy/cloudbuild.yaml` "
+        "(deploy/README.md, section 3)\n"
+    )
+    assert on_cloud.recorder.job == {}
 
 
 def test_a_failed_job_raises_the_reason_that_the_service_gives() -> None:

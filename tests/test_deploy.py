@@ -12,6 +12,7 @@ from pathlib import Path
 import hcl2
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from pipeline import __version__
 from pipeline.beam_options import check_beam_options
@@ -21,6 +22,8 @@ from pipeline.estimate import estimate, requests_for, shuffled_gb, worker_speed
 from pipeline.flex_template import METADATA, options
 from pipeline.prices import Prices
 from pipeline.run import main
+from pipeline.worker_image import _BUILD
+from tests.image_registry import BASE, TITLE, VERSION
 from tests.model_fixtures import ROOT
 from transforms.measure_rates import Rates
 
@@ -95,6 +98,36 @@ def test_what_images_copy_exists_and_is_sent_to_the_builder(dockerfile: Path) ->
             assert all((ROOT / source).exists() for source in sources)
 
 
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.suffix)
+def test_labels_say_what_is_in_an_image_and_the_build_fails_if_they_do_not(
+    dockerfile: Path,
+) -> None:
+    (label,) = arguments(dockerfile, "LABEL")
+    labels = dict(each.split("=", 1) for each in shlex.split(label))
+    is_launcher = dockerfile.suffix == ".launcher"
+    *_, base = (argument.split()[0] for argument in arguments(dockerfile, "FROM"))
+    assert labels == {
+        TITLE: "mobilenet-beam-launcher" if is_launcher else "mobilenet-beam",
+        VERSION: "${VERSION}",
+        BASE: f"docker.io/{base}",
+    }
+    assert f"VERSION={__version__}" in arguments(dockerfile, "ARG")
+    (install,) = [run for run in arguments(dockerfile, "RUN") if "pip install" in run]
+    assert install.endswith(
+        'test "$(python -m pipeline.run --version)" = "mobilenet-beam, version ${VERSION}"'
+    )
+    version = CliRunner().invoke(main, ["--version"]).output
+    assert version == f"mobilenet-beam, version {__version__}\n"
+    assert ("nvidia/cuda" in base) == (dockerfile.suffix == ".gpu")
+
+
+def test_the_command_that_errors_name_builds_the_images() -> None:
+    quoted = re.search(r"`(gcloud .*)` \(deploy/README.md, section (\d)\)", _BUILD)
+    assert quoted is not None
+    section = README.split(f"\n## {quoted[2]}. ")[1].split("\n## ")[0]
+    assert f"\n{quoted[1]} " in section
+
+
 def test_workers_start_beams_harness_and_the_launcher_starts_the_templates() -> None:
     for name in ("cpu", "gpu"):
         dockerfile = DEPLOY / f"Dockerfile.{name}"
@@ -152,7 +185,7 @@ def test_roles_are_those_that_the_readme_gives_a_reason_for() -> None:
             granted.add((who[1] or who[2], attributes["role"], PLACES.get(place, place)))
     rows = re.findall(r"^\| (\w+) \| `(roles/[\w.]+)` \| ([\w ]+) \| .{10,} \|$", README, re.M)
     assert granted == set(rows)
-    assert len(rows) == 11
+    assert len(rows) == 12
 
 
 PLACES = {

@@ -159,7 +159,7 @@ class GoogleCloudStorage:
         tried = error.cause if isinstance(error, api.RetryError) else error
         if isinstance(tried, _UNREACHABLE):
             return (
-                f"{uri}: Cloud Storage cannot be reached ({_root_cause(tried)}); "
+                f"{uri}: Cloud Storage cannot be reached ({root_cause(tried)}); "
                 "check the network, and if the bucket is not public run "
                 "`gcloud auth application-default login`"
             )
@@ -179,8 +179,7 @@ class GoogleCloudStorage:
 
     @cached_property
     def _pooled_client(self) -> Any:
-        for name, value in _CLIENT_SETTINGS.items():
-            os.environ.setdefault(name, value)
+        set_client_environment()
         try:
             client: Any = storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "none"))
         except google.auth.exceptions.DefaultCredentialsError:
@@ -193,6 +192,19 @@ class GoogleCloudStorage:
         for scheme in ("https://", "http://"):
             client._http.mount(scheme, adapter)
         return client
+
+
+def set_client_environment() -> None:
+    """Settings of Google's clients, unless the user has others; before one is made."""
+    for name, value in _CLIENT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def root_cause(error: BaseException) -> str:
+    """What the system said, without the layers of clients that it came through."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class _TimedAdapter(requests.adapters.HTTPAdapter):
@@ -245,10 +257,3 @@ def _listed(bucket: str, blob: Any) -> ListedImage:
 
 def _is_folder_marker(blob: Any) -> bool:
     return bool(blob.size == 0 and blob.name.endswith("/"))
-
-
-def _root_cause(error: BaseException) -> str:
-    """What the system said, without the layers of clients that it came through."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
