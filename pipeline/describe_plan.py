@@ -6,9 +6,11 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.estimate import FORMULAS, Estimate
+from pipeline.fetches import count_objects
 from pipeline.plan import Plan
 from pipeline.prices import PRICES_FILE, Prices
 from transforms.cut_shards import count_buckets
+from transforms.storage.uris import scheme_of
 
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -20,7 +22,7 @@ def describe_plan(plan: Plan, config: Config, prices: Prices) -> str:
         ["measured on this machine", *_measured(plan)],
         [f"expected, {_aim(plan)}", *_expected(plan)],
         ["how", *(f"  {line}" for line in FORMULAS.values())],
-        ["assumed, not measured", *_assumed(prices)],
+        ["assumed, not measured", *_assumed(prices, plan)],
         _prices(prices),
     )
     return "\n\n".join("\n".join(lines) for lines in sections)
@@ -30,7 +32,7 @@ def plan_json(plan: Plan, prices: Prices) -> str:
     """The plan as one JSON object, with the formulas and the table of prices it was made from."""
     content = _plain(plan) | {"formulas": FORMULAS, "prices": prices.table}
     del content["survey"]["sample"], content["rates"]["failures"]
-    content["survey"]["duplicates"] = plan.survey.duplicates
+    content["survey"] |= {"duplicates": plan.survey.duplicates, "due": plan.survey.due}
     content["rates"]["failures"] = plan.rates.reasons
     return json.dumps(content, indent=2)
 
@@ -61,16 +63,20 @@ def _inputs(plan: Plan, config: Config) -> list[str]:
         f"         {readable_bytes(plan.byte_size)}, {source}",
     ]
     if config.resume:
-        lines.append("         not subtracted: what --resume skips since its prediction is current")
+        guessed = "" if surveyed.skipped.is_exact else "about "
+        lines.append(
+            f"         {guessed}{surveyed.skipped.images:,} skipped, since their rows are current; "
+            f"{guessed or about}{surveyed.due:,} left to do"
+        )
     if surveyed.failed:
         lines.append(f"         {surveyed.failed:,} that cannot be read by what the listing says")
     lines += [
         f"model    {plan.model} with {plan.engine}",
         f"batches  at least {plan.batches:,}, of {config.batch_size:,} images",
         f"shards   {_shards(plan, config)}, of up to {config.shard_size:,} images",
-        f"GETs     {plan.requests.gets:,}, one an image"
+        f"GETs     {plan.requests.gets:,}{_fetches(plan)}"
         + ("" if surveyed.on_gcs else ", once the images lie on Cloud Storage")
-        + _sample_cost(plan),
+        + _own_cost(plan, config),
     ]
     reasons = ", ".join(f"{count} {reason}" for reason, count in rates.reasons.items())
     lines.append(
@@ -91,15 +97,34 @@ def _aim(plan: Plan) -> str:
     return f"to be done in {plan.deadline_hours:g} h"
 
 
-def _sample_cost(plan: Plan) -> str:
-    gets = sum(image.uri.startswith("gs://") for image in plan.survey.sample)
-    return f"; the sample took {gets:,} of its own" if gets else ""
+def _fetches(plan: Plan) -> str:
+    fetches = plan.fetches
+    if fetches.gets == fetches.images:
+        return ", one an image"
+    parts = (
+        (fetches.images, "images one by one"),
+        (fetches.tars_to_list, "tars to list what is in them"),
+        (fetches.tars_to_read, "to read tars, one for each shard with images of it"),
+        (fetches.earlier_parts, "files of earlier runs"),
+    )
+    return ": " + " + ".join(f"{count:,} {what}" for count, what in parts if count)
+
+
+def _own_cost(plan: Plan, config: Config) -> str:
+    """What the plan itself has fetched of Cloud Storage."""
+    gets = count_objects(image for image in plan.survey.sample if scheme_of(image.uri) == "gs")
+    if plan.survey.on_gcs:
+        gets += plan.survey.tars.listed
+    if scheme_of(config.output) == "gs":
+        gets += plan.fetches.earlier_parts
+    return f"; this plan took {gets:,} of its own" if gets else ""
 
 
 def _measured(plan: Plan) -> list[str]:
     rates = plan.rates
+    tars = "tars fetched included" if plan.survey.tars.read else "none other in flight"
     lines = [
-        f"  read    {rates.read_seconds * 1000:,.3g} ms an image, none other in flight; "
+        f"  read    {rates.read_seconds * 1000:,.3g} ms an image, {tars}; "
         f"{readable_bytes(rates.mean_bytes)} a file on average",
         f"  decode  {rates.decode:,.0f} images/s a core, by its time: other processes do not count",
     ]
@@ -123,6 +148,8 @@ def _expected(plan: Plan) -> Iterator[str]:
     for row in rows:
         cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
         yield "  " + "  ".join(cells).rstrip()
+    if not plan.survey.due:
+        yield "  nothing is left to do: the rows of all images are current"
     if any(not each.is_infer_measured for each in plan.estimates):
         yield "  * its GPU's rate is assumed, see below"
 
@@ -147,12 +174,14 @@ def _hours(hours: float) -> str:
     return f"{hours:,.2f}" if hours >= 0.01 else f"{hours * 3600:.1f} s"
 
 
-def _assumed(prices: Prices) -> Iterator[str]:
+def _assumed(prices: Prices, plan: Plan) -> Iterator[str]:
     for name, why in prices.assumptions().items():
         value = prices.assumed(name)
         if isinstance(value, dict):
             value = ", ".join(f"{key} {number:,}" for key, number in value.items())
         yield f"  {name} = {value}: {why}"
+    if plan.fetches.tars_to_read:
+        yield "  that nobody waits for a tar longer than get_seconds: large ones take seconds each"
     yield "  that --output can be written: the run itself checks it first"
 
 

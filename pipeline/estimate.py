@@ -20,8 +20,8 @@ Bound = Literal["CPU", "decoding", "GPU", "reading"]
 FORMULAS = {
     "CPU": "images/s = efficiency x vCPUs / (1 / decode + 1 / infer)",
     "GPU": "images/s = efficiency x min(vCPUs x decode, GPUs x infer on the GPU)",
-    "reading": f"images/s <= GETs in flight / seconds a GET; in flight are {THREADS} here and "
-    f"{BUNDLES_AT_ONCE * THREADS} on a worker or for each of its GPUs",
+    "reading": f"images/s <= GETs in flight / seconds a GET / GETs an image; in flight are "
+    f"{THREADS} here and {BUNDLES_AT_ONCE * THREADS} on a worker or for each of its GPUs",
     "workers": "workers = images / (images/s x (deadline - start)), rounded up",
     "hours": "hours = start + images / (workers x images/s)",
     "total": "$ total = workers x hours x $/worker-hour + GETs + listing and uploads + shuffle",
@@ -56,19 +56,25 @@ class Estimate(NamedTuple):
     dollars: float
 
 
-def local_speed(rates: Rates, cores: int, prices: Prices) -> Speed:
-    """All cores of this machine, reading as fast as the sample was read."""
+def local_speed(rates: Rates, cores: int, prices: Prices, gets_an_image: float = 1.0) -> Speed:
+    """All cores of this machine, reading as fast as the sample was read.
+
+    `gets_an_image` is a run's share of the GETs that an image of the sample took.
+    """
     if rates.infer_gpu is not None:
         speed = _gpu_speed(cores * rates.decode, rates.infer_gpu)
     else:
         assert rates.infer_core is not None
         speed = _cpu_speed(cores, rates.decode, rates.infer_core)
-    return _limited(speed, prices, 1, rates.read_seconds)
+    return _limited(speed, prices, 1, rates.read_seconds * gets_an_image)
 
 
-def worker_speed(worker: Worker, rates: Rates, prices: Prices) -> Speed | None:
+def worker_speed(
+    worker: Worker, rates: Rates, prices: Prices, gets_an_image: float = 1.0
+) -> Speed | None:
     """A worker by the rates of this machine's cores; None where its inference is not known."""
-    ratio, seconds = prices.assumed("vcpu_to_core"), prices.assumed("get_seconds")
+    ratio = prices.assumed("vcpu_to_core")
+    seconds = prices.assumed("get_seconds") * gets_an_image
     decode = rates.decode * ratio
     if worker.gpu is not None:
         infer = worker.gpus * gpu_rate(worker.gpu, rates, prices)
@@ -85,9 +91,9 @@ def gpu_rate(gpu: str, rates: Rates, prices: Prices) -> float:
     return rates.infer_gpu or float(prices.assumed("gpu_images_per_second")[gpu])
 
 
-def requests_for(images: int, shards: int) -> Requests:
-    """One GET an image; the listing is gone through by the check and by the run."""
-    return Requests(images, 2 * math.ceil(images / _LISTED_A_REQUEST), shards)
+def requests_for(gets: int, objects: int, shards: int) -> Requests:
+    """Listings are of `objects`: the check and the run both go through them."""
+    return Requests(gets, 2 * math.ceil(objects / _LISTED_A_REQUEST), shards)
 
 
 def shuffled_gb(images: int, uri_bytes: float) -> float:
@@ -161,7 +167,7 @@ def _gpu_speed(decode: float, infer: float) -> Speed:
     return Speed(decode, "decoding") if decode < infer else Speed(infer, "GPU")
 
 
-def _limited(speed: Speed, prices: Prices, bundles: int, get_seconds: float) -> Speed:
+def _limited(speed: Speed, prices: Prices, bundles: int, read_seconds: float) -> Speed:
     whole = speed._replace(images_per_second=speed.images_per_second * prices.assumed("efficiency"))
-    reading = bundles * THREADS / get_seconds
+    reading = bundles * THREADS / read_seconds
     return Speed(reading, "reading") if reading < whole.images_per_second else whole

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
@@ -18,14 +19,17 @@ from pipeline.estimate import (
     shuffled_gb,
     worker_speed,
 )
+from pipeline.fetches import Fetches, count_objects, fetches_for
 from pipeline.launch import Say
 from pipeline.preflight import check_config, check_sources
 from pipeline.prices import Prices, Worker
+from pipeline.skipped import EarlierRows
 from pipeline.survey import Survey, survey
 from pipeline.worker_image import check_worker_image
 from transforms.cores import available_cores
 from transforms.cut_shards import count_buckets
 from transforms.decode_images import Preprocessing
+from transforms.earlier_rows import earlier_parts, earlier_rows
 from transforms.list_images import list_images
 from transforms.measure_rates import Rates, measure_rates
 from transforms.models.artifact import Artifact
@@ -51,6 +55,7 @@ class Plan(NamedTuple):
     here_hours: float
     deadline_hours: float
     chosen_workers: int | None  # by the user; None: as many as the deadline needs
+    fetches: Fetches
     requests: Requests
     estimates: tuple[Estimate, ...]
 
@@ -66,14 +71,21 @@ def make_plan(config: Config, say: Say, prices: Prices) -> Plan:
     check_worker_image(config, say)
     workers = _workers(config, prices)
     artifact = _artifact(config, say)
+    parts = _earlier_parts(config)
+    if parts:
+        say(f"reading {len(parts):,} files of earlier runs")
+    earlier = _earlier_rows(config, parts, artifact.model)
     say("listing every input")
-    surveyed = _survey(config)
+    surveyed = _survey(config, earlier)
     say(f"timing a sample of {len(surveyed.sample):,} images")
     rates = _rates(config, artifact, surveyed)
-    images = surveyed.distinct
+    images = surveyed.due
     shards = count_shards(surveyed, config.shard_size)
-    requests = requests_for(images, shards)
-    here = local_speed(rates, available_cores(), prices)
+    fetches = fetches_for(surveyed, config.shard_size, len(parts))
+    requests = requests_for(fetches.gets, surveyed.objects, shards)
+    an_image = fetches.an_image(images)
+    of_sample = an_image * len(surveyed.sample) / count_objects(surveyed.sample)
+    here = local_speed(rates, available_cores(), prices, of_sample)
     return Plan(
         surveyed,
         artifact.model,
@@ -87,8 +99,9 @@ def make_plan(config: Config, say: Say, prices: Prices) -> Plan:
         images / here.images_per_second / 3600,
         config.deadline_hours,
         _chosen_workers(config),
+        fetches,
         requests,
-        tuple(_estimates(config, workers, rates, surveyed, requests, prices)),
+        tuple(_estimates(config, workers, rates, surveyed, requests, an_image, prices)),
     )
 
 
@@ -97,7 +110,7 @@ def count_shards(surveyed: Survey, shard_size: int) -> int:
 
     Of each further bucket the last shard is on average half full.
     """
-    full = surveyed.distinct / shard_size
+    full = surveyed.due / shard_size
     buckets = count_buckets(surveyed.listed, shard_size)
     return math.ceil(full) if buckets == 1 else round(full + buckets / 2)
 
@@ -116,13 +129,30 @@ def _artifact(config: Config, say: Say) -> Artifact:
         raise UsageError(str(error)) from error
 
 
-def _survey(config: Config) -> Survey:
+def _earlier_parts(config: Config) -> list[str]:
+    if not config.resume:
+        return []
+    try:
+        return list(earlier_parts(config.output, run_id=""))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--output {config.output!r} cannot be listed: {error}") from error
+
+
+def _earlier_rows(config: Config, parts: list[str], model: str) -> EarlierRows:
+    rows = chain.from_iterable(earlier_rows(part, config.output, model) for part in parts)
+    try:
+        return EarlierRows(rows, config.retry_all_errors)
+    except OSError as error:
+        raise UsageError(str(error)) from error
+
+
+def _survey(config: Config, earlier: EarlierRows) -> Survey:
     def listed() -> Iterator[ListedImage]:
         for source in config.sources():
             yield from list_images(source, config.output)
 
     try:
-        return survey(listed(), _SAMPLE)
+        return survey(listed(), _SAMPLE, earlier=earlier)
     except (OSError, ValueError) as error:
         raise UsageError(f"the inputs cannot be listed: {error}") from error
 
@@ -163,17 +193,20 @@ def _estimates(
     rates: Rates,
     surveyed: Survey,
     requests: Requests,
+    an_image: float,
     prices: Prices,
 ) -> Iterator[Estimate]:
+    if not surveyed.due:
+        return
     gigabytes = shuffled_gb(surveyed.distinct, surveyed.uri_bytes / surveyed.listed)
     for worker in workers:
-        speed = worker_speed(worker, rates, prices)
+        speed = worker_speed(worker, rates, prices, an_image)
         if speed is not None:
             yield estimate(
                 worker,
                 speed,
                 rates,
-                surveyed.distinct,
+                surveyed.due,
                 requests,
                 gigabytes,
                 config.deadline_hours,

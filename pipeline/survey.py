@@ -4,13 +4,23 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from pipeline.hash_sample import DistinctCount
+from pipeline.skipped import EarlierRows, Skipped
 from transforms.ledger import uri_hash
 from transforms.records import ListedImage
-from transforms.storage.uris import scheme_of
+from transforms.storage.uris import container_of, is_tar, scheme_of
 
 # Distinct URIs are counted exactly up to here, about 100 MB; beyond, by a sample of their hashes.
 _MOST_HASHES = 2**20
-_HASHES = 2**64
+_NONE_SKIPPED = Skipped(0, 0, True)
+
+
+class Tars(NamedTuple):
+    """The tars among what was listed, each counted once."""
+
+    members: int  # distinct images in them
+    listed: int  # those fetched to be listed
+    read: int  # those with images to be read, whether they were listed or a manifest names these
 
 
 class Survey(NamedTuple):
@@ -28,6 +38,8 @@ class Survey(NamedTuple):
     byte_size: int  # of the sized
     uri_bytes: int  # of all URIs
     on_gcs: int  # of the listed
+    tars: Tars
+    skipped: Skipped
     sample: tuple[ListedImage, ...]
 
     @property
@@ -35,14 +47,40 @@ class Survey(NamedTuple):
         """How often an image was named again."""
         return max(self.listed - self.distinct, 0)
 
+    @property
+    def objects(self) -> int:
+        """What a storage lists of it: images by themselves, and tars."""
+        return max(self.distinct - self.tars.members, 0) + self.tars.listed
 
-def survey(images: Iterable[ListedImage], sample: int, most_hashes: int = _MOST_HASHES) -> Survey:
-    """Goes once through `images`, keeping `sample` of them."""
-    distinct, lowest = DistinctCount(most_hashes), _Lowest(sample)
+    @property
+    def due(self) -> int:
+        """What a run would do."""
+        return max(self.distinct - self.skipped.images, 0)
+
+    @property
+    def due_members(self) -> int:
+        """Of these, images in tars."""
+        return min(max(self.tars.members - self.skipped.members, 0), self.due)
+
+
+def survey(
+    images: Iterable[ListedImage],
+    sample: int,
+    most_hashes: int = _MOST_HASHES,
+    earlier: EarlierRows | None = None,
+) -> Survey:
+    """Goes once through `images`, keeping `sample` of them.
+
+    Skipped is what is current in `earlier`; nothing, if there is none.
+    """
+    distinct, lowest, tars = DistinctCount(most_hashes), _Lowest(sample), _TarCount(most_hashes)
     listed = failed = sized = byte_size = uri_bytes = on_gcs = 0
     for image in images:
         digest = uri_hash(image.uri)
         distinct.add(digest)
+        tars.add(digest, image)
+        if earlier is not None:
+            earlier.see(digest, image)
         listed += 1
         uri_bytes += len(image.uri.encode())
         on_gcs += scheme_of(image.uri) == "gs"
@@ -62,41 +100,33 @@ def survey(images: Iterable[ListedImage], sample: int, most_hashes: int = _MOST_
         byte_size,
         uri_bytes,
         on_gcs,
+        tars.counts(),
+        earlier.skipped() if earlier is not None else _NONE_SKIPPED,
         tuple(lowest),
     )
 
 
-class DistinctCount:
-    """Counts distinct 64-bit hashes in bounded memory, by adaptive sampling.
-
-    Hashes below a threshold are kept; when there are too many of them the threshold is halved
-    (Wegman's algorithm, in Flajolet, Computing 43, 1990). Exact until the first halving, then
-    with a standard error of about 1.2 / sqrt(most).
-    """
+class _TarCount:
+    """Counts tars and what is in them."""
 
     def __init__(self, most: int) -> None:
-        """Keeps at most `most` hashes."""
-        self._most = most
-        self._halvings = 0
-        self._kept: set[int] = set()
+        self._members, self._listed, self._read = (DistinctCount(most) for _ in range(3))
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether every hash is still kept."""
-        return self._halvings == 0
+    def add(self, digest: int, image: ListedImage) -> None:
+        tar = container_of(image.uri)
+        if tar == image.uri:
+            if is_tar(tar):  # one that breaks, or has no image
+                self._listed.add(digest)
+            return
+        self._members.add(digest)
+        container = uri_hash(tar)
+        if image.byte_size is not None or image.failure is not None:
+            self._listed.add(container)  # a manifest that names a member knows neither
+        if image.failure is None:
+            self._read.add(container)
 
-    def add(self, digest: int) -> None:
-        """Counts a hash, 0..2**64 - 1, if it was not there before."""
-        if digest < _HASHES >> self._halvings:
-            self._kept.add(digest)
-            while len(self._kept) > self._most:
-                self._halvings += 1
-                limit = _HASHES >> self._halvings
-                self._kept = {each for each in self._kept if each < limit}
-
-    def estimate(self) -> int:
-        """How many distinct ones were added."""
-        return len(self._kept) << self._halvings
+    def counts(self) -> Tars:
+        return Tars(self._members.estimate(), self._listed.estimate(), self._read.estimate())
 
 
 class _Lowest:

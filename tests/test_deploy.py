@@ -260,7 +260,7 @@ def test_the_costs_of_the_readme_are_those_of_the_plan() -> None:
         speed = worker_speed(worker, rates, prices)
         assert speed is not None
         gigabytes = shuffled_gb(images, uri_bytes=60)
-        requests = requests_for(images, shards)
+        requests = requests_for(images, images, shards)
         found = estimate(worker, speed, rates, images, requests, gigabytes, 8, 1, prices)
         row = (
             f"| {worker.name} | {speed.images_per_second:,.0f} | {speed.bound} "

@@ -62,6 +62,12 @@ def test_slow_reads_bound_everything() -> None:
     assert rounded(worker_speed(*many, PRICES)) == (9 * 2 * 32 / 0.01, "reading")
 
 
+def test_reading_bounds_less_where_a_get_brings_many_images() -> None:
+    slow = RATES._replace(read_seconds=1.0, infer_gpu=9e9, decode=9e9)
+    assert local_speed(slow, 2, PRICES, 0.5) == Speed(64.0, "reading")
+    assert rounded(worker_speed(GPU, slow, PRICES, 0.25)) == (2 * 32 / 0.01 / 0.25, "reading")
+
+
 def test_workers_are_those_that_meet_the_deadline_after_their_start() -> None:
     speed = Speed(100.0, "CPU")
     assert workers_for(360_000, speed, 1.25, 0.25) == 1
@@ -71,8 +77,8 @@ def test_workers_are_those_that_meet_the_deadline_after_their_start() -> None:
         workers_for(1, speed, 0.2, 0.25)
 
 
-def test_requests_are_one_get_an_image_and_two_listings() -> None:
-    assert requests_for(1_000_001, 245) == Requests(1_000_001, 2 * 1001, 245)
+def test_objects_are_listed_twice_a_thousand_at_a_time() -> None:
+    assert requests_for(1_000_001, 2_001, 245) == Requests(1_000_001, 2 * 3, 245)
 
 
 def test_uris_alone_are_shuffled() -> None:

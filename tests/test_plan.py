@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
@@ -22,6 +22,7 @@ from pipeline.prices import Prices
 from pipeline.run import main
 from tests.gcs_emulator import Proxy
 from tests.model_fixtures import PHOTOS, ROOT, Command, TinyModel
+from tests.tar_files import tar_of
 from transforms.read_images import THREADS
 
 COUNT = len(list(PHOTOS.iterdir()))
@@ -133,8 +134,104 @@ def test_a_plan_on_cloud_storage_takes_one_get_an_image_of_the_sample_and_writes
     assert len(downloads) == len(jpegs) > 0
     assert {line.split()[0] for line in cloud.requests} == {"GET"}
     assert (
-        f"GETs     {len(jpegs)}, one an image; the sample took {len(jpegs)} of its own" in done.out
+        f"GETs     {len(jpegs)}, one an image; this plan took {len(jpegs)} of its own" in done.out
     )
+
+
+def test_a_plan_of_tars_counts_the_gets_that_the_run_then_takes(
+    run: Command, tiny_model: TinyModel, cloud: Proxy, tmp_path: Path
+) -> None:
+    photos = sorted(PHOTOS.iterdir())[:5]
+    client = storage.Client("test", credentials=AnonymousCredentials())
+    bucket = client.create_bucket(f"bucket-{uuid4().hex}")
+    for path in photos[:2]:
+        bucket.blob(f"in/{path.name}").upload_from_filename(path)
+    content = tar_of((path.name, path.read_bytes()) for path in photos)
+    for number in range(3):
+        bucket.blob(f"in/{number}.tar").upload_from_string(content)
+    client.close()
+    options = (
+        *("--input", f"gs://{bucket.name}/in", "--output", str(tmp_path / "out")),
+        *tiny_model.options(),
+    )
+
+    def downloads(*more: str) -> tuple[int, str]:
+        cloud.requests.clear()
+        done = run(*options, *more)
+        assert done.code == 0, done.err
+        return sum("/download/" in line for line in cloud.requests), done.out
+
+    own, plan = downloads("--dry-run")
+    assert (
+        "GETs     8: 2 images one by one + 3 tars to list what is in them + 3 to read tars, one "
+        "for each shard with images of it; this plan took 8 of its own\n"
+    ) in plan
+    assert "  that nobody waits for a tar longer than get_seconds" in plan
+    assert own == 3 + 5
+    assert downloads()[0] == 8
+
+
+@pytest.mark.usefixtures("own_caches")
+def test_a_plan_to_resume_is_for_what_is_left(
+    tiny_model: TinyModel, tmp_path: Path, out: Path
+) -> None:
+    folder = tmp_path / "in"
+    shutil.copytree(PHOTOS, folder)
+    (folder / "page.jpg").write_text("<html>not a picture</html>")
+
+    def ran(*options: str) -> Result:
+        common = ["--input", str(folder), "--output", str(out), *tiny_model.options()]
+        sizes = ["--shard-size", "5", "--batch-size", "4"]
+        return CliRunner().invoke(main, [*common, *sizes, *options])
+
+    assert ran().exit_code == 0
+    os.utime(folder / "cat.jpg", (0, 0))
+    for number in range(6):
+        shutil.copy(PHOTOS / "cat.jpg", folder / f"new{number}.jpg")
+
+    text = [" ".join(line.split()) for line in ran("--dry-run", "--resume").stdout.splitlines()]
+    assert f"inputs {COUNT + 7} listed, {COUNT + 7} distinct, 0 named again" in text
+    assert f"{COUNT} skipped, since their rows are current; 7 left to do" in text
+    assert "batches at least 2, of 4 images" in text
+    assert "shards 2, of up to 5 images" in text
+    assert (
+        "GETs 10: 7 images one by one + 3 files of earlier runs, once the images lie on Cloud "
+        "Storage"
+    ) in text
+
+    planned = ran("--dry-run=json", "--resume", "--max_num_workers=1")
+    assert "reading 3 files of earlier runs" in planned.stderr.splitlines()
+    plan = json.loads(planned.stdout)
+    assert plan["survey"]["skipped"] == {"images": COUNT, "members": 0, "is_exact": True}
+    assert plan["survey"]["due"] == 7
+    assert plan["requests"] == {"gets": 10, "listings": 2, "uploads": 2}
+    assert plan["here_hours"] == pytest.approx(7 / plan["here"]["images_per_second"] / 3600)
+    start = plan["prices"]["assumptions"]["startup_hours"]["value"]
+    for each in plan["estimates"]:
+        seconds = 7 / each["speed"]["images_per_second"]
+        assert each["hours"] == pytest.approx(start + seconds / 3600)
+
+    again = ran("--resume").stdout
+    assert again.startswith(f"{COUNT + 7} images listed, 7 predicted, 0 failed, {COUNT} skipped")
+    failed = ran("--dry-run=json", "--resume", "--retry-all-errors")
+    assert json.loads(failed.stdout)["survey"]["due"] == 1  # the page
+
+
+@pytest.mark.usefixtures("own_caches")
+def test_a_plan_may_have_nothing_left_or_a_broken_file_in_its_way(
+    tiny_model: TinyModel, out: Path
+) -> None:
+    options = ["--input", str(PHOTOS), "--output", str(out), *tiny_model.options()]
+    assert CliRunner().invoke(main, options).exit_code == 0
+    nothing = CliRunner().invoke(main, [*options, "--dry-run", "--resume"])
+    assert nothing.exit_code == 0
+    assert f" {COUNT} skipped, since their rows are current; 0 left to do\n" in nothing.stdout
+    assert "\n  nothing is left to do: the rows of all images are current\n" in nothing.stdout
+    assert "n2-standard" not in nothing.stdout
+
+    (part,) = out.glob("predictions/*/*")
+    part.write_bytes(b"PAR1")
+    assert f"error: {part} is not a part file that can be read" in refused(*options, "--resume")
 
 
 def test_a_long_manifest_is_counted_in_bounded_memory(tmp_path: Path) -> None:

@@ -70,6 +70,16 @@ def cut_bucket(
     return Bucket(shards, lines if listed else [])
 
 
+def better_known(image: ListedImage, again: ListedImage) -> ListedImage:
+    """Of two records of one image that which knows more, by default the first."""
+    return again if _knowledge(again) > _knowledge(image) else image
+
+
+def later(row: EarlierRow, other: EarlierRow) -> EarlierRow:
+    """Of two rows of one image that of the later run, by default the second."""
+    return other if other.part >= row.part else row
+
+
 def slots(shard: Shard) -> Iterator[Slot]:
     """A shard's images, each with its place."""
     size = len(shard.images)
@@ -172,22 +182,16 @@ def _cut(
 
 
 def _gather(mentions: Iterable[Mentions]) -> tuple[dict[str, ListedImage], Rows, int]:
-    """What is listed, its latest earlier rows, and how often a URI was named again.
-
-    Of an image named twice the record that knows more is kept.
-    """
+    """What is listed, its latest earlier rows, and how often a URI was named again."""
     listed: dict[str, ListedImage] = {}
     rows: Rows = {}
     named = 0
     for images, earlier in mentions:
         named += len(images)
         for image in images:
-            known = listed.setdefault(image.uri, image)
-            if _knowledge(image) > _knowledge(known):
-                listed[image.uri] = image
+            listed[image.uri] = better_known(listed.get(image.uri, image), image)
         for row in earlier:
-            if row.part >= rows.setdefault(row.uri, row).part:
-                rows[row.uri] = row
+            rows[row.uri] = later(rows.get(row.uri, row), row)
     return listed, rows, named - len(listed)
 
 
