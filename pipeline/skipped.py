@@ -10,7 +10,7 @@ from transforms.ledger import uri_hash
 from transforms.records import EarlierRow, ListedImage
 from transforms.storage.uris import tar_member
 
-# Rows are kept for so many distinct URIs of earlier runs, about 150 MB; beyond, for a share.
+# Rows are kept for so many distinct URIs of earlier runs, about 130 MB; beyond, for a share.
 _MOST_ROWS = 2**18
 
 
