@@ -102,10 +102,10 @@ def _fetches(plan: Plan) -> str:
     if fetches.gets == fetches.images:
         return ", one an image"
     parts = (
-        (fetches.images, "images one by one"),
-        (fetches.tars_to_list, "tars to list what is in them"),
+        (fetches.images, "for images by themselves"),
+        (fetches.tars_to_list, "to list tars"),
         (fetches.tars_to_read, "to read tars, one for each shard with images of it"),
-        (fetches.earlier_parts, "files of earlier runs"),
+        (fetches.earlier_parts, "for rows of earlier runs"),
     )
     return ": " + " + ".join(f"{count:,} {what}" for count, what in parts if count)
 

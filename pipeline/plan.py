@@ -73,7 +73,7 @@ def make_plan(config: Config, say: Say, prices: Prices) -> Plan:
     artifact = _artifact(config, say)
     parts = _earlier_parts(config)
     if parts:
-        say(f"reading {len(parts):,} files of earlier runs")
+        say("reading the rows of earlier runs")
     earlier = _earlier_rows(config, parts, artifact.model)
     say("listing every input")
     surveyed = _survey(config, earlier)

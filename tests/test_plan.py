@@ -163,8 +163,8 @@ def test_a_plan_of_tars_counts_the_gets_that_the_run_then_takes(
 
     own, plan = downloads("--dry-run")
     assert (
-        "GETs     8: 2 images one by one + 3 tars to list what is in them + 3 to read tars, one "
-        "for each shard with images of it; this plan took 8 of its own\n"
+        "GETs     8: 2 for images by themselves + 3 to list tars + 3 to read tars, one for each "
+        "shard with images of it; this plan took 8 of its own\n"
     ) in plan
     assert "  that nobody waits for a tar longer than get_seconds" in plan
     assert own == 3 + 5
@@ -195,12 +195,12 @@ def test_a_plan_to_resume_is_for_what_is_left(
     assert "batches at least 2, of 4 images" in text
     assert "shards 2, of up to 5 images" in text
     assert (
-        "GETs 10: 7 images one by one + 3 files of earlier runs, once the images lie on Cloud "
-        "Storage"
+        "GETs 10: 7 for images by themselves + 3 for rows of earlier runs, once the images lie on "
+        "Cloud Storage"
     ) in text
 
     planned = ran("--dry-run=json", "--resume", "--max_num_workers=1")
-    assert "reading 3 files of earlier runs" in planned.stderr.splitlines()
+    assert "reading the rows of earlier runs" in planned.stderr.splitlines()
     plan = json.loads(planned.stdout)
     assert plan["survey"]["skipped"] == {"images": COUNT, "members": 0, "is_exact": True}
     assert plan["survey"]["due"] == 7
