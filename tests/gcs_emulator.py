@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -61,11 +62,16 @@ class Emulator:
 class Proxy(ThreadingHTTPServer):
     """Hands requests on to the emulator, notes them, and spoils answers when told to."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, emulator: Emulator, listener: socket.socket | None = None) -> None:
+        """It listens on this machine, or with the socket `listener`."""
+        super().__init__(("", 0), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener or socket.create_server(("127.0.0.1", 0))
+        self.server_port = self.socket.getsockname()[1]
         self.emulator_port = emulator.port
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.requests: list[str] = []  # such as "GET /download/storage/v1/b/..."
+        self.requests_of: defaultdict[str, list[str]] = defaultdict(list)  # by the client's address
         self.faults: list[Callable[[Reply], Reply]] = []  # each spoils one answer, in turn
         self.page_size: int | None = None  # of listings, which the emulator gives in one piece
         threading.Thread(target=self.serve_forever, args=[0.05], daemon=True).start()
@@ -83,7 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: Proxy
 
     def _forward(self) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
+        request = f"{self.command} {self.path}"
+        self.server.requests.append(request)
+        self.server.requests_of[self.client_address[0]].append(request)
         reply = self._ask()
         if self.server.page_size is not None and urlsplit(self.path).path.endswith("/o"):
             reply = _page(reply, self.path, self.server.page_size)

@@ -1,4 +1,4 @@
-"""A cluster on this machine: a job service and external workers, each a process of its own.
+"""A cluster: a job service and external workers, each a process of its own, here or on own hosts.
 
 `Cluster` is for tests; what it starts is this module's own command, `python -m tests.portable`.
 The job service is Beam's, which no one should label a bucket with: it retries nothing.
@@ -21,30 +21,38 @@ from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPool
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 
 from pipeline.lost_workers import notice_lost_workers
+from tests.hosts import HERE, Host
 from tests.model_fixtures import ROOT, Run
 
 RUN_TIMEOUT_S = 120
 
 
 class Cluster:
-    """A job service with `workers` external worker processes, for jobs of the real command.
+    """A job service with external worker processes, for jobs of the real command.
 
-    with Cluster(2, environment=caches) as cluster:
+    with Cluster([HERE, HERE], environment=caches) as cluster:
         done = cluster.run("--input", ..., "--output", ...)
         process = cluster.start("--input", ..., "--output", ...)
         os.kill(cluster.pids[0], signal.SIGKILL)
     """
 
-    def __init__(self, workers: int, environment: Mapping[str, str]) -> None:
-        """`environment` is added to that of every process: the fixture `caches`, for example."""
+    def __init__(
+        self, workers: Sequence[Host], environment: Mapping[str, str], head: Host = HERE
+    ) -> None:
+        """One worker on each of `workers`; the job service and the command are on `head`.
+
+        `environment` is added to that of every process: the fixture `caches`, for example.
+        """
+        self._head = head
         self._environment = os.environ | environment | {"PYTHONPATH": str(ROOT)}
         self._processes: list[subprocess.Popen[str]] = []
         try:
-            started = [self._serve("worker") for _ in range(workers)]
+            started = [self._serve(host, "worker", host.name) for host in workers]
             self.pids = [process.pid for process in self._processes]  # of the workers
             addresses = [_first_line(process) for process in started]
-            self._job_endpoint, self._workers = _first_line(self._serve("jobs", *addresses)).split()
-            self.service_pid = self._processes[-1].pid
+            service = self._serve(head, "jobs", *addresses)
+            self._job_endpoint, self._workers = _first_line(service).split()
+            self.service_pid = service.pid
         except BaseException:
             self.stop()
             raise
@@ -61,7 +69,7 @@ class Cluster:
     def start(self, *options: str) -> subprocess.Popen[str]:
         """`python -m pipeline.run` with these options, under way; the caller waits for it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.run", *self.options(), *options],
+            self._head.command(sys.executable, "-m", "pipeline.run", *self.options(), *options),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -99,9 +107,9 @@ class Cluster:
     ) -> None:
         self.stop()
 
-    def _serve(self, *command: str) -> subprocess.Popen[str]:
+    def _serve(self, host: Host, *command: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.portable", *command],
+            host.command(sys.executable, "-m", "tests.portable", *command),
             stdin=subprocess.PIPE,  # its end tells the process that this one is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # when one is killed, the others' threads say so at length
@@ -156,11 +164,15 @@ def _serve_jobs(addresses: Sequence[str]) -> str:
     return f"localhost:{jobs.start_grpc_server()} localhost:{port}"
 
 
-def _serve_worker() -> str:
-    """Starts a worker in this process when it is asked to; the address where."""
+def _serve_worker(name: str) -> str:
+    """Starts a worker in this process when it is asked to; the address where, on a host `name`.
+
+    Beam binds every address of the host but says "localhost". Its job service is told to the worker
+    by the name that its own host gives itself: nothing of that has to be changed.
+    """
     address, server = BeamFnExternalWorkerPoolServicer.start()
     _alive.append(server)
-    return address
+    return f"{name}:{address.rpartition(':')[2]}"
 
 
 _alive: list[object] = []  # a server stops when it is collected
@@ -169,7 +181,7 @@ _alive: list[object] = []  # a server stops when it is collected
 def main(command: str, *arguments: str) -> None:
     """Serves until standard input ends."""
     logging.getLogger().setLevel(logging.CRITICAL)
-    print(_serve_worker() if command == "worker" else _serve_jobs(arguments), flush=True)
+    print(_serve_worker(*arguments) if command == "worker" else _serve_jobs(arguments), flush=True)
     sys.stdin.read()
     os._exit(0)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hosts import HERE
 from tests.model_fixtures import PHOTOS, ROOT, Command, TinyModel
 from tests.outputs import part_bytes, part_files, query
 from tests.portable import Cluster
@@ -116,7 +117,7 @@ def survive_worker_kills(
     images = len(list(Path(options[1]).iterdir()))
     for _ in range(kills):
         before = digests(output)
-        with Cluster(2, caches) as cluster:
+        with Cluster([HERE, HERE], caches) as cluster:
             process = cluster.start(*options)
             killed = kill_when(moment(random_, output), random_.choice(cluster.pids), process)
             _, err = process.communicate(timeout=MOST_SECONDS)
@@ -126,7 +127,7 @@ def survive_worker_kills(
         if process.returncode == 0:
             check_every_image_has_one_row(output, images)
             shutil.rmtree(output)
-    with Cluster(2, caches) as cluster:
+    with Cluster([HERE, HERE], caches) as cluster:
         done = cluster.run(*options)
     assert (done.code, done.err) == (0, "")
     check_every_image_has_one_row(output, images)

@@ -5,26 +5,31 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.lost_workers import LOST
-from tests.model_fixtures import PHOTOS, Command, TinyModel
+from tests.hosts import HERE
+from tests.model_fixtures import PHOTOS, Command, Run, TinyModel
 from tests.portable import Cluster
 from tests.test_run import rows_of, run_facts
+from transforms.storage import join, storage_for
 from transforms.tally import MEANINGS
+from transforms.write_shards import PREDICTIONS
 
 COPIES = 40
 END_TIMEOUT_S = 30
+SILENT_TIMEOUT_S = 120  # who says nothing is asked after 20 s, and given up 60 s later
+slow = pytest.mark.slow
 
 
 @pytest.fixture
 def cluster(caches: dict[str, str]) -> Iterator[Cluster]:
     """A job service over two workers."""
-    with Cluster(2, caches) as cluster:
+    with Cluster([HERE, HERE], caches) as cluster:
         yield cluster
 
 
@@ -38,8 +43,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def parts(output: Path) -> list[Path]:
-    return list(output.glob("predictions/*/*.parquet"))
+def parts(output: str) -> list[str]:
+    """Names of the finished shards, wherever the output folder is."""
+    return storage_for(output).names(join(output, PREDICTIONS))
 
 
 def without_run(output: Path) -> list[dict[str, Any]]:
@@ -62,19 +68,20 @@ def here(
     return options, output
 
 
-def killed_in_the_middle(pid: int, job: subprocess.Popen[str], output: Path) -> str:
-    """Kills a process once two shards are there; the standard error of the job, which has ended."""
+def struck_in_the_middle(
+    job: subprocess.Popen[str], output: str, strike: Callable[[], None], timeout: float
+) -> Run:
+    """A job after `strike`, which happens once two shards are there; within `timeout` seconds."""
     end = time.monotonic() + END_TIMEOUT_S
     while len(parts(output)) < 2 and time.monotonic() < end:
         time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
+    strike()
     try:
-        _, err = job.communicate(timeout=END_TIMEOUT_S)
+        out, err = job.communicate(timeout=timeout)
     finally:
         job.kill()
         job.communicate()
-    assert job.returncode == 1
-    return err
+    return Run(job.returncode, out, err)
 
 
 def test_two_workers_give_the_rows_of_one_process(
@@ -103,21 +110,26 @@ def test_loopback_gives_the_rows_of_one_process(
     assert without_run(there) == without_run(expected)
 
 
-@pytest.mark.parametrize("victim", ["worker", "service"])
+@pytest.mark.parametrize("lost", ["worker", "service", pytest.param("frozen worker", marks=slow)])
 def test_a_job_that_loses_a_process_fails_and_keeps_its_shards(
-    cluster: Cluster, tiny_model: TinyModel, many: Path, tmp_path: Path, victim: str
+    cluster: Cluster, tiny_model: TinyModel, many: Path, tmp_path: Path, lost: str
 ) -> None:
     out = tmp_path / "out"
     job = cluster.start(
         *("--input", str(many), "--output", str(out), "--shard-size", "8"), *tiny_model.options()
     )
-    pid = cluster.pids[0] if victim == "worker" else cluster.service_pid
-    error, traceback, kept, _ = killed_in_the_middle(pid, job, out).splitlines()
-    why = f"RuntimeError: {LOST}" if victim == "worker" else "the job service is gone: "
+    pid = cluster.service_pid if lost == "service" else cluster.pids[0]
+    how, timeout = signal.SIGKILL, END_TIMEOUT_S
+    if lost == "frozen worker":
+        how, timeout = signal.SIGSTOP, SILENT_TIMEOUT_S
+    done = struck_in_the_middle(job, str(out), lambda: os.kill(pid, how), timeout)
+    assert done.code == 1
+    error, traceback, kept, _ = done.err.splitlines()
+    why = "the job service is gone: " if lost == "service" else f"RuntimeError: {LOST}"
     assert error.startswith(f"error: the run failed: {why}")
     assert kept.endswith(" are finished and kept; to go on from here:")
     Path(traceback.removeprefix("  the traceback is in ")).unlink()
-    assert len(rows_of(out)) == 8 * len(parts(out)) >= 16
-    if victim == "worker":  # without the service, the workers go on with what they were given
+    assert len(rows_of(out)) == 8 * len(parts(str(out))) >= 16
+    if lost != "service":  # without the service, the workers go on with what they were given
         assert len(rows_of(out)) < len(list(many.iterdir()))
     assert not (out / "runs").exists()
