@@ -86,7 +86,9 @@ class OwnHost(Host):
         """A socket of this process that listens on this host."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            subprocess.run(self.command(sys.executable, "-c", _LISTEN), stdin=theirs, check=True)
+            subprocess.run(
+                self.command(sys.executable, "-c", _LISTEN), stdin=theirs.fileno(), check=True
+            )
             _, (descriptor,), *_ = socket.recv_fds(ours, 1, 1)
         return socket.socket(fileno=descriptor)
 

@@ -159,7 +159,7 @@ def test_a_run_that_loses_a_host_fails_and_goes_on_without_it(
         job = cluster.start(*options, *there)
         done = struck_in_the_middle(job, output, unplug, SILENT_TIMEOUT_S)
     assert done.code == 1
-    error, _, told, _ = done.err.splitlines()
+    *_, error, _, told, _ = done.err.splitlines()  # what comes before them is progress
     assert error == f"error: the run failed: RuntimeError: {LOST}"
     assert told.endswith(" are finished and kept; to go on from here:")
     assert 2 <= len(parts(output)) < len(images) // 8
@@ -192,7 +192,7 @@ def test_a_cable_that_is_out_for_a_moment_costs_nothing(
     with site.cluster(*site.network.hosts) as cluster:
         job = cluster.start(*options, *there)
         done = struck_in_the_middle(job, output, unplug_for_a_moment, SILENT_TIMEOUT_S)
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
     rows = rows_of(download(output, tmp_path / "there"))
     assert [row["uri"].removeprefix(f"{bucket}/") for row in rows] == images
     assert {row["error"] for row in rows} == {None}
