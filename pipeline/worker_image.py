@@ -77,7 +77,11 @@ def _check_package(text: str, labels: dict[str, str]) -> None:
     title, version = labels.get(_TITLE), labels.get(_VERSION)
     if title != PACKAGE:
         has = f"its title is {title!r} and not" if title else "no label gives it the title"
-        _refuse(text, f"lacks this package: {has} {PACKAGE!r}; build one with {_BUILD}")
+        _refuse(
+            text,
+            f"lacks this package: {has} {PACKAGE!r}; build one with {_BUILD}, or give your own "
+            f"that has it the labels {_TITLE}={PACKAGE} and {_VERSION}={__version__}",
+        )
     if version != __version__:
         _refuse(
             text,

@@ -16,6 +16,10 @@ CPU = {
 }
 GPU = CPU | {BASE: "docker.io/nvidia/cuda:12.6.3-base-rockylinux9"}
 BUILD = "`gcloud builds submit --config deploy/cloudbuild.yaml` (deploy/README.md, section 3)"
+OR_LABEL = (
+    "or give your own that has it the labels org.opencontainers.image.title=mobilenet-beam and "
+    f"org.opencontainers.image.version={__version__}"
+)
 
 
 @pytest.fixture
@@ -65,12 +69,12 @@ def test_an_image_without_the_package_is_refused(registry: Registry) -> None:
     plain = registry.push("p/plain", "1", {VERSION: "22.04"})  # of the distribution it is based on
     assert refusal(plain) == (
         f"--sdk_container_image '{plain}' lacks this package: no label gives it the title "
-        f"'mobilenet-beam'; build one with {BUILD}"
+        f"'mobilenet-beam'; build one with {BUILD}, {OR_LABEL}"
     )
     launcher = registry.push("p/launcher", "1", CPU | {TITLE: "mobilenet-beam-launcher"})
     assert refusal(launcher) == (
         f"--sdk_container_image '{launcher}' lacks this package: its title is "
-        f"'mobilenet-beam-launcher' and not 'mobilenet-beam'; build one with {BUILD}"
+        f"'mobilenet-beam-launcher' and not 'mobilenet-beam'; build one with {BUILD}, {OR_LABEL}"
     )
     assert check(plain, "--setup_file=./pyproject.toml") == []  # installs it at the start
 
