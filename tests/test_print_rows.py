@@ -199,7 +199,8 @@ def on_terminal(columns: int, *arguments: str, **variables: str) -> list[str]:
     """The lines of a table on a terminal of so many columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    mine = ("NO_COLOR", "COLUMNS", "LINES")
+    environment = {key: value for key, value in os.environ.items() if key not in mine}
     environment |= {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **variables}
     command = [sys.executable, "-c", SCRIPT, "table", "1", *arguments]
     done = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
