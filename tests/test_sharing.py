@@ -26,29 +26,22 @@ PIXELS = np.zeros((2, 2, 3), np.uint8)
 Found = tuple[NDArray[np.intp], NDArray[np.float32]]
 
 
-class CountingEngine:
+class SlowEngine:
     """Answers with the mean of each image and with the process it runs in."""
 
-    def __init__(self) -> None:
-        self.inside = 0
-        self.most = 0
-
     def top_k(self, images: Sequence[Pixels]) -> Found:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
         time.sleep(0.01)
-        self.inside -= 1
         means = np.array([[image.mean()] for image in images], np.float32)
         return np.full((len(images), 1), os.getpid()), means
 
 
 def owner() -> SharedEngine:
     logging.disable()
-    return SharedEngine(CountingEngine())
+    return SharedEngine(SlowEngine())
 
 
 def test_an_engine_is_counted_once_whoever_asks() -> None:
-    shared = SharedEngine(CountingEngine())
+    shared = SharedEngine(SlowEngine())
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: shared.take_loads(), range(16))) == 1
 
@@ -87,9 +80,9 @@ def test_batches_go_to_idle_owners_in_processes_of_their_own(two_owners: OwnedEn
 def test_the_owner_of_a_gpu_sees_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def load(*_: object) -> CountingEngine:
+    def load(*_: object) -> SlowEngine:
         seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
-        return CountingEngine()
+        return SlowEngine()
 
     monkeypatch.setattr(sharing, "load_engine", load)
     monkeypatch.setattr(logging, "disable", lambda: None)
@@ -124,11 +117,11 @@ def test_what_is_there_decides_who_owns_the_engine(
             tags.add(tag)
 
         def acquire(self) -> SharedEngine:
-            return SharedEngine(CountingEngine())
+            return SharedEngine(SlowEngine())
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     monkeypatch.setattr(sharing, "MultiProcessShared", Here)
-    monkeypatch.setattr(sharing, "load_engine", lambda *_: CountingEngine())
+    monkeypatch.setattr(sharing, "load_engine", lambda *_: SlowEngine())
     artifact = Artifact("network", engine, "model", 2, ())  # type: ignore[arg-type]  # a table
     loaded = sharing.shared_engine(artifact, 1, 8, 1, siblings, "run")
     assert isinstance(loaded, OwnedEngines if owners else SharedEngine)

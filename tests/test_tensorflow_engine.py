@@ -65,6 +65,23 @@ def test_threads_get_the_rows_of_their_own_images(engine: TensorFlowEngine) -> N
         np.testing.assert_array_equal(scores, values)
 
 
+def test_an_image_that_fails_is_not_left_in_the_padding(
+    engine: TensorFlowEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify: Callable[[Any], Any] = engine._classify
+
+    def choking(batch: Any) -> Any:
+        if (batch == 255).all(axis=(1, 2, 3)).any():
+            raise tf.errors.InvalidArgumentError(None, None, "bad pixels")
+        return classify(batch)
+
+    monkeypatch.setattr(engine, "_classify", choking)
+    good = images(3)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        engine.top_k([*good, np.full_like(good[0], 255)])
+    assert len(engine.top_k(good)[0]) == 3
+
+
 def test_one_size_of_batch_is_traced_once(engine: TensorFlowEngine) -> None:
     for count in (1, 8, 3, 19):
         engine.top_k(images(count))

@@ -18,7 +18,7 @@ from transforms.pooled_map import PooledMap
 from transforms.records import ClassifiedImage, DecodedImage, Pixels, Prediction
 from transforms.tally import BATCH_SIZE, INFERENCE_US, MODEL_LOADS, count, observe
 
-# One in the engine, and one that waits for it to be free.
+# One that the engine is at work on, and one for the moment when it is done.
 _BATCHES: Final = 2
 
 LoadedEngine = SharedEngine | OwnedEngines
@@ -82,6 +82,43 @@ class ClassifiedBatch(NamedTuple):
     model_loads: int
 
 
+class BatchClassifier:
+    """Classifies batches with an engine that all of a process share.
+
+    It travels with the graph: the model's place does, the model does not.
+    """
+
+    def __init__(self, artifact: Artifact, top_k: int, batch_size: int, siblings: bool) -> None:
+        """See `ClassifyImages`."""
+        self._artifact = artifact
+        self._top_k = top_k
+        self._batch_size = batch_size
+        self._siblings = siblings
+        self._tag = f"mobilenet-beam-{uuid.uuid4().hex}"
+        self._shared = Shared()
+        self._engine: LoadedEngine | None = None
+
+    def load(self) -> None:
+        """Loads the engine, unless another thread of this process has."""
+        # Kept here: of engines that nobody holds, Beam forgets all but the last one.
+        self._engine = self._shared.acquire(self._load)
+
+    def _load(self) -> LoadedEngine:
+        return shared_engine(
+            self._artifact,
+            self._top_k,
+            self._batch_size,
+            available_cores(),
+            self._siblings,
+            self._tag,
+        )
+
+    def classify(self, batch: Sequence[DecodedImage]) -> ClassifiedBatch:
+        """See `classify_images`."""
+        assert self._engine is not None
+        return ClassifiedBatch(classify_images(batch, self._engine), self._engine.take_loads())
+
+
 class ClassifyImages(beam.PTransform):
     """`DecodedImage`s to `ClassifiedImage`s, in batches of a fixed size.
 
@@ -92,33 +129,24 @@ class ClassifyImages(beam.PTransform):
     def __init__(
         self, artifact: Artifact, top_k: int, batch_size: int, siblings: bool = False
     ) -> None:
-        """Nothing is loaded here: the model's place travels with the graph, not the model.
-
-        `siblings` says that the runner starts several processes on a machine.
-        """
+        """`siblings` says that the runner starts several processes on a machine."""
         super().__init__()
-        self._artifact = artifact
-        self._top_k = top_k
+        self._classifier = BatchClassifier(artifact, top_k, batch_size, siblings)
         self._batch_size = batch_size
-        self._siblings = siblings
 
     def expand(self, decoded: PCollection[DecodedImage]) -> PCollection[ClassifiedImage]:
         """Gathers batches, infers, and hands on the rows."""
-        artifact, top_k, batch_size = self._artifact, self._top_k, self._batch_size
-        siblings, tag, shared = self._siblings, f"mobilenet-beam-{uuid.uuid4().hex}", Shared()
-
-        def load() -> LoadedEngine:
-            cores = available_cores()
-            return shared_engine(artifact, top_k, batch_size, cores, siblings, tag)
-
-        def classify(batch: Sequence[DecodedImage]) -> ClassifiedBatch:
-            engine = shared.acquire(load)
-            return ClassifiedBatch(classify_images(batch, engine), engine.take_loads())
-
-        pool = PooledMap(classify, lambda: _BATCHES, _BATCHES, metric=INFERENCE_US)
+        size, classifier = self._batch_size, self._classifier
+        pool = PooledMap(
+            classifier.classify,
+            lambda: _BATCHES,
+            _BATCHES,
+            metric=INFERENCE_US,
+            set_up=classifier.load,
+        )
         return (
             decoded
-            | "Batch" >> beam.BatchElements(min_batch_size=batch_size, max_batch_size=batch_size)
+            | "Batch" >> beam.BatchElements(min_batch_size=size, max_batch_size=size)
             | "Infer" >> beam.ParDo(pool).with_output_types(ClassifiedBatch)
             | "Rows" >> beam.FlatMap(rows_of_batch).with_output_types(ClassifiedImage)
         )

@@ -27,11 +27,15 @@ def _weightless(_: object) -> int:
     return 0
 
 
+def _nothing() -> None:
+    pass
+
+
 class PooledMap(beam.DoFn, Generic[InT, OutT]):
     """Applies a function to each element on a pool of threads.
 
-    Reading and decoding run outside Python's lock, so that while the rest of the fused stage
-    classifies one batch, the pool is at work on the next ones. Bounded collections only.
+    Reading, decoding and inference run outside Python's lock, so that the pool is at work while
+    the rest of the fused stage hands on and writes what is done. Bounded collections only.
     """
 
     def __init__(
@@ -42,8 +46,11 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
         weigh: Callable[[InT], int] = _weightless,
         most_weight: int = 1,
         metric: str | None = None,
+        set_up: Callable[[], None] = _nothing,
     ) -> None:
         """Asks `threads()` on the worker; at most `ahead` elements are under way or wait.
+
+        Before that it calls `set_up`, which may be a method of what `function` is one of.
 
         Nor do they `weigh` more than `most_weight` together, unless a single one does. The
         microseconds that each call took go to the distribution `metric`.
@@ -54,9 +61,11 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
         self._ahead = ahead
         self._weigh = weigh
         self._most_weight = most_weight
+        self._set_up = set_up
 
     def setup(self) -> None:
         """Starts the pool."""
+        self._set_up()
         self._pool = ThreadPoolExecutor(self._threads())
 
     def start_bundle(self) -> None:

@@ -58,6 +58,7 @@ class TensorFlowEngine:
         while done < len(images):
             some = images[done : done + self.batch_size]
             np.stack(some, out=self._batch[: len(some)])
+            self._batch[len(some) :] = 0  # what is left of an image may be why its batch failed
             try:
                 found, values = (tensor.numpy() for tensor in self._classify(self._batch))
             except self._memory_error as error:
