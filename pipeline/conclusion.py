@@ -85,6 +85,12 @@ def report_failure(failure: RunFailedError, command: str) -> int:
         click.echo("stopped waiting; the job goes on. To end the run when it is done:", err=True)
         click.echo(f"  {start.finish_command}", err=True)
         return INTERRUPTED
+    if start.job is not None and not _is_job_failure(error):
+        click.echo(f"error: lost sight of job {start.job.id}: {cause(error)}", err=True)
+        click.echo(f"  {start.job.link}", err=True)
+        click.echo("  the job may go on. To end the run when it is done:", err=True)
+        click.echo(f"  {start.finish_command}", err=True)
+        return _FAILED
     kept = f"{failure.finished:,} shards" if failure.finished != 1 else "1 shard"
     kept = f"{kept} of {start.run_id} are finished and kept" if failure.finished else ""
     if _is_interrupt(error):
@@ -95,6 +101,12 @@ def report_failure(failure: RunFailedError, command: str) -> int:
     click.echo(f"  {kept or 'no shard was finished'}; to go on from here:", err=True)
     click.echo(f"  {command}", err=True)
     return INTERRUPTED if _is_interrupt(error) else _FAILED
+
+
+def _is_job_failure(error: BaseException) -> bool:
+    from pipeline.dataflow_job import JobFailedError  # imported already, where there is a job
+
+    return isinstance(error, JobFailedError)
 
 
 def resume_command(arguments: Sequence[str]) -> str:

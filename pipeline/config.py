@@ -81,7 +81,8 @@ class Config:
     @property
     def is_dataflow(self) -> bool:
         """Whether Dataflow runs it."""
-        return self.runner.lower().removesuffix("runner") == "dataflow"
+        name = self.runner.rpartition(".")[2]  # a class may be named with its module
+        return name.lower().removesuffix("runner") == "dataflow"
 
     @property
     def is_local(self) -> bool:

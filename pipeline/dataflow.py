@@ -142,6 +142,8 @@ def check_dataflow(config: Config) -> None:
         if config.no_wait:
             raise UsageError("--no-wait is for --runner=DataflowRunner: other runs end here")
         return
+    if config.gpu is not None:
+        parse_gpu(config.gpu)
     cloud = _given(config).view_as(GoogleCloudOptions)
     for option, value, example in (
         ("--project", cloud.project, "my-project"),
@@ -150,8 +152,12 @@ def check_dataflow(config: Config) -> None:
     ):
         if not value:
             raise UsageError(f"DataflowRunner needs {option}, such as {option}={example}")
-    if scheme_of(cloud.temp_location) != "gs":
-        raise UsageError(f"--temp_location {cloud.temp_location!r} must be a gs:// folder")
+    for option, value in (
+        ("--temp_location", cloud.temp_location),
+        ("--staging_location", cloud.staging_location),
+    ):
+        if value and scheme_of(value) != "gs":
+            raise UsageError(f"{option} {value!r} must be a gs:// folder")
     _check_remote("--input", config.inputs)
     _check_remote("--manifest", config.manifests)
     _check_remote("--output", [config.output])
@@ -176,7 +182,7 @@ def installs_package(config: Config) -> bool:
     if setup.setup_file or any(_is_this_package(file) for file in setup.extra_packages or []):
         return True
     required = setup.requirements_file
-    return required is not None and PACKAGE in Path(required).read_text()
+    return required is not None and PACKAGE in Path(required).read_text(errors="replace")
 
 
 def _check_remote(option: str, locations: Sequence[str]) -> None:
@@ -199,14 +205,14 @@ def _check_package(config: Config) -> None:
     if not installs_package(config) and (image is None or is_apache_beam_container(image)):
         lacks = "Beam's own image" if image is None else f"--sdk_container_image {image!r}"
         raise UsageError(
-            f"{lacks} lacks this package, so no worker could start: give --sdk_container_image "
-            f"with one built from deploy/, or --setup_file=./pyproject.toml"
+            f"{lacks} lacks this package, so no worker could start: "
+            f"give --sdk_container_image with one built from deploy/"
         )
 
 
 def _check_gpu(config: Config) -> None:
-    parse_gpu(str(config.gpu))
     given = _given(config)
+    _check_machine(parse_gpu(str(config.gpu)), given.view_as(WorkerOptions).machine_type)
     image = given.view_as(WorkerOptions).sdk_container_image
     if image is None or is_apache_beam_container(image):
         raise UsageError(
@@ -221,6 +227,16 @@ def _check_gpu(config: Config) -> None:
         raise UsageError("--gpu and the service option worker_accelerator exclude each other")
     if cloud.flexrs_goal:
         raise UsageError("--gpu and --flexrs_goal exclude each other: FlexRS has no GPUs")
+
+
+def _check_machine(gpu: Gpu, machine_type: str | None) -> None:
+    """A GPU goes with one family of machines; custom ones of N1 have no family in their name."""
+    family = gpu.machine_type.partition("-")[0]
+    if machine_type and machine_type.partition("-")[0] not in (family, "custom"):
+        raise UsageError(
+            f"--machine_type {machine_type!r} cannot have {gpu.type}, which needs one of "
+            f"{family}-...: drop it, and {gpu.machine_type} is taken"
+        )
 
 
 def _is_this_package(file: str) -> bool:

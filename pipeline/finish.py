@@ -1,6 +1,7 @@
 """`python -m pipeline.finish`: ends a run whose Dataflow job was submitted with --no-wait.
 
-Waits for the job if it still runs, then accounts as `pipeline.run` does, with its exit codes.
+Waits for the job if it still runs, then accounts as `pipeline.run` does, with its exit codes. Of a
+run from a Flex Template it does not know the job: that must be over.
 """
 
 import sys
@@ -22,7 +23,11 @@ _PROG = "python -m pipeline.finish"
 @click.argument("run_id", metavar="RUN_ID")
 @click.pass_context
 def main(context: click.Context, /, output: str, run_id: str) -> None:
-    """Wait for the Dataflow job of a run, account for it and write OUTPUT/runs/RUN_ID.json."""
+    """Wait for the Dataflow job of a run, account for it and write OUTPUT/runs/RUN_ID.json.
+
+    RUN_ID is the name of a file in OUTPUT/ledger. A run from a Flex Template is accounted for as it
+    is: wait for the end of its job first.
+    """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     try:

@@ -76,7 +76,7 @@ def launch(config: Config, say: Say) -> Outcome | Start:
     now = datetime.now(timezone.utc)
     start = Start.of(config, artifact, new_run_id(earlier, now), now)
     # Beam warns of what no user can change, and logs what it then raises.
-    logging.getLogger().setLevel(logging.CRITICAL)
+    logging.getLogger().setLevel(logging.CRITICAL + 1)
     # The threads that talk to other processes print what they die of, and then the run raises it.
     if not config.is_local or has_siblings(config):
         threading.excepthook = lambda _: None
@@ -84,6 +84,8 @@ def launch(config: Config, say: Say) -> Outcome | Start:
         if not config.is_dataflow:
             return _conclude(start, *_run(config, artifact, start.run_id))
         start = _submit(config, artifact, start)
+    with _failing_as(start):
+        write_start(start)
     return start if start.job is None or config.no_wait else finish(start, say)
 
 
@@ -162,9 +164,7 @@ def _submit(config: Config, artifact: Artifact, start: Start) -> Start:
 
     p = beam.Pipeline(options=PipelineOptions(dataflow_options(config, start.run_id)))
     build(p, config, artifact, start.run_id)
-    start = start._replace(job=submit(p))
-    write_start(start)
-    return start
+    return start._replace(job=submit(p))
 
 
 def _run(config: Config, artifact: Artifact, run_id: str) -> tuple[float, Metrics]:

@@ -29,8 +29,13 @@ class OneLineErrors(click.Command):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Runs the command and exits, as `click.Command.main` does."""
-        gc.enable()  # see pipeline/__init__.py
         raise SystemExit(self._exit_code(*args, **extra | {"standalone_mode": False}))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As `click.Command.invoke` does, when all is imported."""
+        if not isinstance(self, click.Group):  # which only then imports the command
+            gc.enable()  # see pipeline/__init__.py
+        return super().invoke(ctx)
 
     def _exit_code(self, *args: Any, **extra: Any) -> int:
         if not sys.warnoptions:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipeline import __version__
+from pipeline import IS_COMMAND, __version__
 from pipeline.beam_options import check_beam_options
 from pipeline.command import ARGUMENTS, GroupedCommand, network_options, option
 from pipeline.conclusion import (
@@ -42,11 +42,11 @@ _EXAMPLES = """\
 class RunCommand(OneLineErrors, GroupedCommand):
     """Options in groups, and what click finds wrong with them in one line."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """See `OneLineErrors.main`."""
-        if not gc.isenabled():
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `OneLineErrors.invoke`."""
+        if IS_COMMAND:
             gc.freeze()  # whatever was imported lives to the end: nobody looks at it again
-        return super().main(*args, **extra)
+        return super().invoke(ctx)
 
 
 @click.command(

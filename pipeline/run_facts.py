@@ -1,6 +1,7 @@
 """What is known of a run when it starts, kept so that another process can end it."""
 
 import json
+import shlex
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
@@ -61,7 +62,7 @@ class Start(NamedTuple):
     @property
     def finish_command(self) -> str:
         """What accounts for the run once its job has ended."""
-        return f"python -m pipeline.finish {self.config.output} {self.run_id}"
+        return shlex.join(["python", "-m", "pipeline.finish", self.config.output, self.run_id])
 
     def facts(self) -> dict[str, Any]:
         """As they stand in runs/<run>.json."""

@@ -122,15 +122,17 @@ def test_best_first_orders_equal_scores_by_index() -> None:
 
 
 # Of the module, since what a function of a graph closes over is copied.
-_last_came = threading.Event()
+_fourth_came, _second_batch_began = threading.Event(), threading.Event()
 _waits: list[bool] = []
 
 
 class Waiting(MeanEngine):
-    """Does not answer before the last image has come."""
+    """Does not answer before the fourth image has come."""
 
     def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        _waits.append(_last_came.wait(10))
+        if images[0].mean() == 2:
+            _second_batch_began.set()
+        _waits.append(_fourth_came.wait(10))
         return super().top_k(images)
 
 
@@ -140,22 +142,30 @@ def _load_waiting(*_: object) -> SharedEngine:
 
 def _noted(image: DecodedImage) -> DecodedImage:
     if image.slot.image.uri == "3":
-        _last_came.set()
+        _fourth_came.set()
     return image
 
 
-def test_the_next_batch_is_gathered_while_the_engine_is_at_work(
+def _written(row: ClassifiedImage) -> str:
+    if row.slot.image.uri == "0":
+        _waits.append(_second_batch_began.wait(10))
+    return row.slot.image.uri
+
+
+def test_batches_are_gathered_and_rows_handed_on_while_the_engine_is_at_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("transforms.classify_images.shared_engine", _load_waiting)
     artifact = Artifact("", "litert", "mean", 2, ())
-    images = [decoded(str(n), 255) for n in range(4)]
+    images = [decoded(str(n), n) for n in range(6)]
+    _fourth_came.clear()
+    _second_batch_began.clear()
+    _waits.clear()
     with Pipeline(runner=FnApiRunner()) as p:
         coming = p | beam.Create(images, reshuffle=False) | beam.Map(_noted)
         rows = coming | ClassifyImages(artifact, top_k=1, batch_size=2)
-        uris = rows | beam.Map(lambda row: row.slot.image.uri)
-        assert_that(uris, equal_to(["0", "1", "2", "3"]))
-    assert _waits == [True, True]
+        assert_that(rows | beam.Map(_written), equal_to([str(n) for n in range(6)]))
+    assert _waits == [True] * 4
 
 
 def test_the_transform_classifies_every_element(tiny_model: TinyModel, own_caches: None) -> None:

@@ -55,6 +55,13 @@ def test_a_missing_option_is_named_with_an_example(option: str) -> None:
         ({"manifests": ("list.txt",)}, "--manifest 'list.txt' is on this machine"),
         ({"output": "out"}, "--output 'out' is on this machine"),
         ({"beam_options": (*NEEDED, "--temp_location=tmp")}, "'tmp' must be a gs:// folder"),
+        ({"beam_options": (*NEEDED, "--staging_location=s")}, "'s' must be a gs:// folder"),
+        ({"runner": "apache_beam.runners.DataflowRunner", "output": "out"}, "--output 'out' is on"),
+        (
+            {"gpu": "nvidia-l4", "beam_options": (*NEEDED, "--machine_type=n1-standard-2")},
+            "'n1-standard-2' cannot have nvidia-l4, which needs one of g2-...: drop it",
+        ),
+        ({"gpu": "T4", "beam_options": NEEDED[:3]}, "did you mean nvidia-tesla-t4?"),
         ({"beam_options": NEEDED[:3]}, "Beam's own image lacks this package"),
         (
             {"beam_options": (*NEEDED, "--sdk_container_image=apache/beam_python3.11_sdk:2.77.0")},

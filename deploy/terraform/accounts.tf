@@ -3,11 +3,13 @@
 resource "google_service_account" "worker" {
   account_id   = "${local.name}-worker"
   display_name = "Workers and launcher of mobilenet-beam"
+  depends_on   = [google_project_service.apis]
 }
 
 resource "google_service_account" "builder" {
   account_id   = "${local.name}-builder"
   display_name = "Builds the images of mobilenet-beam"
+  depends_on   = [google_project_service.apis]
 }
 
 resource "google_project_iam_member" "worker" {

@@ -56,6 +56,8 @@ def main(
         folder = images or copies_of_photographs(_PHOTOS, Path(scratch) / "images", count)
         weights = weights or random_weights(Path(scratch) / "random.weights.h5")
         number = sum(1 for _ in folder.iterdir())
+        if number <= _FIRST_SHARD:
+            raise click.UsageError(f"{number} images are too few: give more than {_FIRST_SHARD}")
         contenders: dict[str, Callable[[], Timing]] = {
             "float32": lambda: time_project(folder, number, weights, "float32"),
             "int8": lambda: time_project(folder, number, weights, "int8"),
