@@ -21,8 +21,9 @@ from pipeline.estimate import (
 )
 from pipeline.fetches import Fetches, count_objects, fetches_for
 from pipeline.launch import Say
-from pipeline.preflight import check_config, check_sources
+from pipeline.preflight import check_config, check_sources, check_unused
 from pipeline.prices import Prices, Worker
+from pipeline.run_ids import earlier_run_ids
 from pipeline.skipped import EarlierRows
 from pipeline.survey import Survey, survey
 from pipeline.worker_image import check_worker_image
@@ -70,8 +71,8 @@ def make_plan(config: Config, say: Say, prices: Prices) -> Plan:
     check_sources(config)
     check_worker_image(config, say)
     workers = _workers(config, prices)
-    artifact = _artifact(config, say)
     parts = _earlier_parts(config)
+    artifact = _artifact(config, say)
     if parts:
         say("reading the rows of earlier runs")
     earlier = _earlier_rows(config, parts, artifact.model)
@@ -130,11 +131,12 @@ def _artifact(config: Config, say: Say) -> Artifact:
 
 
 def _earlier_parts(config: Config) -> list[str]:
-    if not config.resume:
-        return []
     try:
-        return list(earlier_parts(config.output, run_id=""))
+        check_unused(config, earlier_run_ids(config.output))
+        return list(earlier_parts(config.output, run_id="")) if config.resume else []
     except (OSError, ValueError) as error:
+        if not config.resume:  # the bucket may be planned as well
+            return []
         raise UsageError(f"--output {config.output!r} cannot be listed: {error}") from error
 
 

@@ -2,7 +2,12 @@
 
 import os
 
-from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+    WorkerOptions,
+)
 
 from pipeline.config import Config, UsageError
 from pipeline.dataflow import check_dataflow
@@ -39,6 +44,7 @@ def check_config(config: Config) -> None:
             f"Beam has {', '.join(_RUNNERS)}"
         )
     check_dataflow(config)
+    _check_beam_options(PipelineOptions(list(config.beam_options)), config.runner)
     if config.retry_all_errors and not config.resume:
         raise UsageError("--retry-all-errors goes with --resume: add it, or drop this option")
     if not config.deadline_hours > 0:
@@ -69,6 +75,22 @@ def check_sources(config: Config) -> None:
             ) from error
 
 
+def _check_beam_options(options: PipelineOptions, runner: str) -> None:
+    """Values that Beam takes and nothing can work with."""
+    workers = options.view_as(WorkerOptions)
+    for option, number in (
+        ("--num_workers", workers.num_workers),
+        ("--max_num_workers", workers.max_num_workers),
+        ("--disk_size_gb", workers.disk_size_gb),
+    ):
+        if number is not None and number < 1:
+            raise UsageError(f"{option} {number} must be at least 1")
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if runner.lower().removesuffix("runner") == "portable" and not endpoint:
+        example = "--job_endpoint=localhost:8099"
+        raise UsageError(f"PortableRunner needs --job_endpoint, such as {example}")
+
+
 def check_output(config: Config) -> set[str]:
     """The output folder can be written and holds no earlier run, unless this one resumes.
 
@@ -89,12 +111,21 @@ def check_output(config: Config) -> set[str]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--output {output!r} cannot be written: {reason}") from error
+    check_unused(config, earlier)
+    return earlier
+
+
+def check_unused(config: Config, earlier: set[str]) -> None:
+    """The output folder holds no earlier run, unless this one resumes.
+
+    Raises:
+        UsageError: it does.
+    """
     if earlier and not config.resume:
         raise UsageError(
-            f"--output {output!r} already holds the results of a run, which are never "
+            f"--output {config.output!r} already holds the results of a run, which are never "
             f"overwritten: add --resume to go on from them, or give another folder"
         )
-    return earlier
 
 
 def _is_beam_runner(name: str) -> bool:

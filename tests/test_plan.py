@@ -223,6 +223,7 @@ def test_a_plan_may_have_nothing_left_or_a_broken_file_in_its_way(
 ) -> None:
     options = ["--input", str(PHOTOS), "--output", str(out), *tiny_model.options()]
     assert CliRunner().invoke(main, options).exit_code == 0
+    assert "already holds the results of a run" in refused(*options)
     nothing = CliRunner().invoke(main, [*options, "--dry-run", "--resume"])
     assert nothing.exit_code == 0
     assert f" {COUNT} skipped, since their rows are current; 0 left to do\n" in nothing.stdout
