@@ -9,8 +9,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 from tests.model_fixtures import ROOT
 
@@ -98,7 +98,7 @@ class OwnHost(Host):
         self._holder.communicate()
 
 
-class Network:
+class Network(AbstractContextManager["Network"]):
     """A head, and hosts that each have a cable to it and see nothing below `hidden`.
 
     with Network(2, hidden=tmp_path) as network:
@@ -140,15 +140,7 @@ class Network:
         for host in self._started:
             host.stop()
 
-    def __enter__(self) -> "Network":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _connect(self, host: OwnHost) -> None:

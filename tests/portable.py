@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
@@ -27,7 +27,7 @@ from tests.model_fixtures import ROOT, Run
 RUN_TIMEOUT_S = 120
 
 
-class Cluster:
+class Cluster(AbstractContextManager["Cluster"]):
     """A job service with external worker processes, for jobs of the real command.
 
     with Cluster([HERE, HERE], environment=caches) as cluster:
@@ -96,15 +96,7 @@ class Cluster:
             process.kill()
             process.communicate()
 
-    def __enter__(self) -> "Cluster":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _serve(self, host: Host, *command: str) -> subprocess.Popen[str]:

@@ -86,6 +86,13 @@ def photographs(bucket: str, copies: int) -> list[str]:
     return sorted(names)
 
 
+def long_job(bucket: str, model: TinyModel) -> tuple[list[str], list[str], str, list[str]]:
+    """Names of images, options of any run over them, an output, and the options that name it."""
+    images, output = photographs(bucket, COPIES), f"{bucket}/there"
+    options = ["--input", f"{bucket}/in", "--shard-size", "8", *model.options()]
+    return images, options, output, ["--output", output, f"--temp_location={bucket}/tmp"]
+
+
 def download(output: str, folder: Path) -> Path:
     """A copy of an output folder on this machine."""
     for name in storage_for(output).names(output):
@@ -144,10 +151,7 @@ def test_two_hosts_give_the_rows_of_one_process(
 def test_a_run_that_loses_a_host_fails_and_goes_on_without_it(
     run: Command, site: Site, bucket: str, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    images = photographs(bucket, COPIES)
-    options = ["--input", f"{bucket}/in", "--shard-size", "8", *tiny_model.options()]
-    output = f"{bucket}/there"
-    there = ("--output", output, f"--temp_location={bucket}/tmp")
+    images, options, output, there = long_job(bucket, tiny_model)
     lost, left = site.network.hosts
     kept = tmp_path / "kept"
 
@@ -178,10 +182,7 @@ def test_a_run_that_loses_a_host_fails_and_goes_on_without_it(
 def test_a_cable_that_is_out_for_a_moment_costs_nothing(
     run: Command, site: Site, bucket: str, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    images = photographs(bucket, COPIES)
-    options = ["--input", f"{bucket}/in", "--shard-size", "8", *tiny_model.options()]
-    output = f"{bucket}/there"
-    there = ("--output", output, f"--temp_location={bucket}/tmp")
+    images, options, output, there = long_job(bucket, tiny_model)
     host = site.network.hosts[0]
 
     def unplug_for_a_moment() -> None:
