@@ -142,8 +142,7 @@ def check_dataflow(config: Config) -> None:
         if config.no_wait:
             raise UsageError("--no-wait is for --runner=DataflowRunner: other runs end here")
         return
-    if config.gpu is not None:
-        parse_gpu(config.gpu)
+    gpu = parse_gpu(config.gpu) if config.gpu is not None else None
     cloud = _given(config).view_as(GoogleCloudOptions)
     for option, value, example in (
         ("--project", cloud.project, "my-project"),
@@ -162,8 +161,8 @@ def check_dataflow(config: Config) -> None:
     _check_remote("--manifest", config.manifests)
     _check_remote("--output", [config.output])
     _check_package(config)
-    if config.gpu is not None:
-        _check_gpu(config)
+    if gpu is not None:
+        _check_gpu(config, gpu)
 
 
 def has_siblings(config: Config) -> bool:
@@ -210,9 +209,9 @@ def _check_package(config: Config) -> None:
         )
 
 
-def _check_gpu(config: Config) -> None:
+def _check_gpu(config: Config, gpu: Gpu) -> None:
     given = _given(config)
-    _check_machine(parse_gpu(str(config.gpu)), given.view_as(WorkerOptions).machine_type)
+    _check_machine(gpu, given.view_as(WorkerOptions).machine_type)
     image = given.view_as(WorkerOptions).sdk_container_image
     if image is None or is_apache_beam_container(image):
         raise UsageError(

@@ -50,10 +50,9 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
     ) -> None:
         """Asks `threads()` on the worker; at most `ahead` elements are under way or wait.
 
-        Before that it calls `set_up`, which may be a method of what `function` is one of.
-
         Nor do they `weigh` more than `most_weight` together, unless a single one does. The
-        microseconds that each call took go to the distribution `metric`.
+        microseconds that each call took go to the distribution `metric`. Before the first one
+        `set_up` is called on the thread of a bundle; both may be methods of one object.
         """
         self._function = function
         self._metric = metric
