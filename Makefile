@@ -45,8 +45,8 @@ bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmark $(BENCH)
 
 readme: $(VENV)/.installed
-	@$(BIN)/python -m pipeline.readme
-	@$(BIN)/python -m pipeline.flex_template
+	@$(BIN)/python -m pipeline.console.options_table
+	@$(BIN)/python -m pipeline.dataflow.flex_template
 
 lock: $(VENV)/.installed
 	@$(PIP) install 'uv>=0.9'

@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline.flex_template import NO_WAIT, command_line
+from pipeline.dataflow.flex_template import NO_WAIT, command_line
 from pipeline.run import main
 
 if __name__ == "__main__":

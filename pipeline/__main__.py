@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from pipeline import __version__
-from pipeline.reading_command import OneLineErrors
+from pipeline.console.reading_command import OneLineErrors
 from transforms.models.errors import nearest
 
 _PROG: Final = "mobilenet-beam"

@@ -16,10 +16,10 @@ from typing import Any, Final
 import click
 import pyarrow as pa
 
-from pipeline.command import complete_paths, network_options
 from pipeline.config import Config, UsageError
-from pipeline.print_rows import Format, Share, print_rows
-from pipeline.reading_command import reading_command
+from pipeline.console.command import complete_paths, network_options
+from pipeline.console.print_rows import Format, Share, print_rows
+from pipeline.console.reading_command import reading_command
 from transforms.classify_images import classify_images
 from transforms.cores import available_cores
 from transforms.decode_images import Preprocessing, decode_fetched

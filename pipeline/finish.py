@@ -9,11 +9,11 @@ import warnings
 
 import click
 
-from pipeline.conclusion import USAGE, exit_code, report_failure, summary
 from pipeline.config import UsageError
-from pipeline.launch import RunFailedError, finish
-from pipeline.reading_command import OneLineErrors
-from pipeline.run_facts import read_start
+from pipeline.console.reading_command import OneLineErrors
+from pipeline.running.conclusion import USAGE, exit_code, report_failure, summary
+from pipeline.running.launch import RunFailedError, finish
+from pipeline.running.run_facts import read_start
 
 _PROG = "python -m pipeline.finish"
 

@@ -6,7 +6,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from pipeline.config import Config
-from pipeline.dataflow import accelerator_hint, has_siblings
+from pipeline.dataflow.options import accelerator_hint, has_siblings
 from transforms.classify_images import ClassifyImages
 from transforms.cut_shards import CutShards, slots
 from transforms.decode_images import DecodeImages, Preprocessing

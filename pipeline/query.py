@@ -18,13 +18,13 @@ from typing import Any, Final
 import click
 import duckdb
 
-from pipeline.command import complete_paths
 from pipeline.config import UsageError
-from pipeline.print_rows import Format, Share, print_rows, print_text
-from pipeline.reading_command import own_option, reading_command
-from pipeline.views import connect
+from pipeline.console.command import complete_paths
+from pipeline.console.print_rows import Format, Share, print_rows, print_text
+from pipeline.console.reading_command import own_option, reading_command
+from pipeline.results.views import connect
+from transforms.layout import PREDICTIONS
 from transforms.storage import join
-from transforms.write_shards import PREDICTIONS
 
 Rows = Iterator[Sequence[Any]]
 

@@ -12,9 +12,14 @@ from typing import Any
 import click
 
 from pipeline import IS_COMMAND, __version__
-from pipeline.beam_options import check_beam_options
-from pipeline.command import ARGUMENTS, GroupedCommand, network_options, option
-from pipeline.conclusion import (
+from pipeline.config import Config, UsageError
+from pipeline.console.command import ARGUMENTS, GroupedCommand, network_options, option
+from pipeline.console.reading_command import OneLineErrors
+from pipeline.planning.describe_plan import describe_plan, plan_json
+from pipeline.planning.plan import make_plan
+from pipeline.planning.prices import Prices
+from pipeline.running.beam_options import check_beam_options
+from pipeline.running.conclusion import (
     INTERRUPTED,
     RUN_COMMAND,
     USAGE,
@@ -24,13 +29,8 @@ from pipeline.conclusion import (
     submitted,
     summary,
 )
-from pipeline.config import Config, UsageError
-from pipeline.describe_plan import describe_plan, plan_json
-from pipeline.launch import RunFailedError, launch
-from pipeline.plan import make_plan
-from pipeline.prices import Prices
-from pipeline.reading_command import OneLineErrors
-from pipeline.run_facts import Start
+from pipeline.running.launch import RunFailedError, launch
+from pipeline.running.run_facts import Start
 
 _PLAN_FORMAT = click.Choice(["text", "json"])
 _EXAMPLES = """\

@@ -10,7 +10,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from hypothesis import settings
 
 import transforms.storage
-from tests.gcs_emulator import Emulator, Proxy
+from tests.helpers.gcs_emulator import Emulator, Proxy
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")

@@ -15,8 +15,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from pipeline.classify import main
-from tests.gcs_emulator import Proxy
-from tests.model_fixtures import PHOTOS, ROOT, TINY_LABELS, Command, TinyModel
+from tests.helpers.gcs_emulator import Proxy
+from tests.helpers.model_fixtures import PHOTOS, ROOT, TINY_LABELS, Command, TinyModel
 from transforms.schema import SCHEMA
 
 pytestmark = pytest.mark.usefixtures("own_caches")

@@ -11,7 +11,7 @@ from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
 
-from tests.model_fixtures import TinyModel
+from tests.helpers.model_fixtures import TinyModel
 from transforms.classify_images import ClassifyImages, classify_images
 from transforms.engines import best_first
 from transforms.engines.sharing import SharedEngine

@@ -11,15 +11,15 @@ from apache_beam.testing.util import assert_that
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tests.image_files import exif, saved
-from tests.model_fixtures import PHOTOS, SHARED, needs_shared
-from tests.odd_images import HEIGHT, WIDTH, content_of, odd_images, picture, plain_files
-from transforms import decode_image as decode_image_module
+from tests.helpers.image_files import exif, saved
+from tests.helpers.model_fixtures import PHOTOS, SHARED, needs_shared
+from tests.helpers.odd_images import HEIGHT, WIDTH, content_of, odd_images, picture, plain_files
 from transforms import decode_images
-from transforms import resize as resize_module
 from transforms.decode_images import DecodeImages, Picture, Preprocessing, Resize, decode_image
+from transforms.decoding import decode_image as decode_image_module
+from transforms.decoding import resize as resize_module
+from transforms.decoding.formats import name_format
 from transforms.failures import Failure, ImageError
-from transforms.formats import name_format
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
 
 SIDE = 64

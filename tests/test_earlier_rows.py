@@ -9,9 +9,9 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from transforms.earlier_rows import ReadEarlierRows, earlier_parts, earlier_rows, is_current
 from transforms.failures import Failure
+from transforms.layout import part_name
 from transforms.records import EarlierRow, ListedImage
 from transforms.schema import parquet_bytes
-from transforms.write_shards import part_name
 
 PREDICTION = EarlierRow("/a", "p", True, None, False, 10, 7)
 NOT_FOUND = EarlierRow("/a", "p", True, "not_found", False, None, None)

@@ -4,13 +4,12 @@ from pathlib import Path
 from apache_beam import Create, Pipeline
 from apache_beam.coders.typecoders import registry
 
+from transforms.layout import ledger_name, run_name
 from transforms.ledger import (
     DIGESTS,
     LedgerLine,
     WriteLedger,
     add_lines,
-    ledger_name,
-    run_name,
     uri_digest,
     write_ledger,
 )

@@ -9,7 +9,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from tests.gcs_emulator import Proxy
+from tests.helpers.gcs_emulator import Proxy
 from transforms.failures import Failure
 from transforms.list_images import ListImages, Source, list_images, manifest_lines
 from transforms.records import ListedImage

@@ -10,10 +10,11 @@ from apache_beam import Create, FlatMap, Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from transforms.failures import Failure
+from transforms.layout import part_name
+from transforms.metrics import local_counts
 from transforms.models.labels import Label
 from transforms.records import ClassifiedImage, ListedImage, Prediction, Slot, WrittenShard
-from transforms.tally import local_counts
-from transforms.write_shards import WriteShard, WriteShards, part_name
+from transforms.write_shards import WriteShard, WriteShards
 
 LABELS = (Label(0, "n01440764", "tench"),)
 RUN = "r-1"

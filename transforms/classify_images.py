@@ -13,10 +13,10 @@ from transforms.cores import available_cores
 from transforms.engines import Engine
 from transforms.engines.sharing import OwnedEngines, SharedEngine, shared_engine
 from transforms.failures import ImageError
+from transforms.metrics import BATCH_SIZE, INFERENCE_US, MODEL_LOADS, count, observe
 from transforms.models.artifact import Artifact
 from transforms.pooled_map import PooledMap
 from transforms.records import ClassifiedImage, DecodedImage, Pixels, Prediction
-from transforms.tally import BATCH_SIZE, INFERENCE_US, MODEL_LOADS, count, observe
 
 # One that the engine is at work on, and one for the moment when it is done.
 _BATCHES: Final = 2

@@ -10,10 +10,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.earlier_rows import is_current
 from transforms.ledger import LedgerLine, uri_digest, uri_hash
+from transforms.metrics import LISTED, SKIPPED, count
 from transforms.pooled_map import in_global_window
 from transforms.records import EarlierRow, ListedImage, Mentions, Shard, Slot
 from transforms.storage.uris import container_of
-from transforms.tally import LISTED, SKIPPED, count
 
 # One bucket's URIs are in memory while they are made distinct: about 60 MB at the default size.
 _SHARDS_A_BUCKET = 64

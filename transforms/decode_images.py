@@ -6,20 +6,20 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from transforms.cores import available_cores
-from transforms.decode_image import (
+from transforms.decoding.decode_image import (
     Picture,
     Preprocessing,
     Resize,
     decode_opened,
     open_for_decoding,
 )
+from transforms.decoding.formats import name_format
+from transforms.decoding.guarded_decoder import GuardedDecoder
+from transforms.decoding.memory_budget import MemoryBudget
 from transforms.failures import ImageError, too_much_memory
-from transforms.formats import name_format
-from transforms.guarded_decoder import GuardedDecoder
-from transforms.memory_budget import MemoryBudget
+from transforms.metrics import DECODE_US
 from transforms.pooled_map import PooledMap
 from transforms.records import DecodedImage, FetchedImage
-from transforms.tally import DECODE_US
 
 __all__ = ["DecodeImages", "Picture", "Preprocessing", "Resize", "decode_image"]
 

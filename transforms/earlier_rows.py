@@ -8,19 +8,17 @@ import pyarrow.parquet as pq
 from apache_beam.pvalue import PBegin, PCollection
 
 from transforms.failures import printable
+from transforms.layout import PREDICTIONS, run_of_part
 from transforms.records import EarlierRow, ListedImage
 from transforms.storage import join, storage_for
-from transforms.write_shards import PREDICTIONS, RUN_FOLDER
 
 _COLUMNS = ("uri", "model", "error", "retryable", "byte_size", "last_modified")
 
 
 def earlier_parts(output: str, run_id: str) -> Iterator[str]:
     """Part files below `output` of every run but `run_id`, whole or killed."""
-    own = f"{RUN_FOLDER}{run_id}/"
     for name in storage_for(output).names(join(output, PREDICTIONS)):
-        is_part = name.startswith(RUN_FOLDER) and name.endswith(".parquet")
-        if is_part and not name.startswith(own):
+        if run_of_part(name) not in (None, run_id):
             yield f"{PREDICTIONS}/{name}"
 
 

@@ -11,11 +11,9 @@ from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import PCollection
 from apache_beam.transforms import combiners
 
+from transforms.layout import ledger_name
 from transforms.storage import storage_for
 
-# Folders below the output folder: what each run was to do, and what became of it.
-LEDGERS, RUNS = "ledger", "runs"
-RUN_PREFIX = "r-"  # of every run's id
 DIGESTS = 2**63  # how many there are: the coder of a row takes signed integers of 64 bits
 
 
@@ -37,16 +35,6 @@ class LedgerLine(NamedTuple):
 
 
 registry.register_coder(LedgerLine, RowCoder)
-
-
-def ledger_name(run_id: str) -> str:
-    """The ledger's file below the output folder."""
-    return f"{LEDGERS}/{run_id}.jsonl"
-
-
-def run_name(run_id: str) -> str:
-    """The run's own file below the output folder."""
-    return f"{RUNS}/{run_id}.json"
 
 
 def uri_hash(uri: str) -> int:

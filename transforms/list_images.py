@@ -11,12 +11,11 @@ import pyarrow.parquet as pq
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from transforms.failures import ImageError
-from transforms.ledger import LEDGERS, RUN_PREFIX, RUNS
+from transforms.layout import own_prefixes
 from transforms.records import ListedImage
-from transforms.storage import STAGING, canonical_uri, join, storage_for
+from transforms.storage import canonical_uri, join, storage_for
 from transforms.storage.tar import list_members
 from transforms.storage.uris import is_tar, tar_member
-from transforms.write_shards import PREDICTIONS, RUN_FOLDER
 
 _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
 
@@ -52,12 +51,7 @@ def find_inputs(source: Source, output: str) -> Iterator[ListedImage]:
             yield ListedImage(canonical_uri(line))
         return
     root = canonical_uri(output)
-    # Nothing but what runs put there: an output folder may have been somebody's folder before.
-    own = (
-        join(root, PREDICTIONS, RUN_FOLDER),
-        *(join(root, name, RUN_PREFIX) for name in (LEDGERS, RUNS)),
-        join(root, STAGING),
-    )
+    own = tuple(join(root, prefix) for prefix in own_prefixes())
     in_tar = tar_member(source.location) is not None
     for image in storage_for(source.location).find(source.location):
         if not image.uri.startswith(own):

@@ -11,7 +11,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms.tally import observe
+from transforms.metrics import observe
 
 
 def in_global_window(element: Any) -> WindowedValue:

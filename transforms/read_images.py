@@ -4,10 +4,10 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from transforms.failures import ImageError
+from transforms.metrics import READ_US
 from transforms.pooled_map import PooledMap
 from transforms.records import FetchedImage, Slot
 from transforms.storage import Content, storage_for, too_many_bytes
-from transforms.tally import READ_US
 
 # An object store answers in tens of milliseconds, however fast the machine: many in flight. Two
 # bundles at once use all connections of the storage client.

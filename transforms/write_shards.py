@@ -5,25 +5,12 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
+from transforms.layout import part_name
+from transforms.metrics import BYTES_READ, PREDICTED, count
 from transforms.models.labels import Label
 from transforms.records import ClassifiedImage, WrittenShard
 from transforms.schema import parquet_bytes, row_of
 from transforms.storage import storage_for
-from transforms.tally import BYTES_READ, PREDICTED, count
-
-# The folder below the output folder that readers read: nothing but whole part files lies there.
-PREDICTIONS = "predictions"
-RUN_FOLDER = "run_id="  # below that, by Hive's convention
-
-
-def run_folder(run_id: str) -> str:
-    """The folder of a run's part files below the output folder."""
-    return f"{PREDICTIONS}/{RUN_FOLDER}{run_id}"
-
-
-def part_name(shard: str, run_id: str) -> str:
-    """A shard's file below the output folder."""
-    return f"{run_folder(run_id)}/part-{shard}.parquet"
 
 
 class WriteShard(beam.DoFn):

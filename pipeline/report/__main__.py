@@ -3,7 +3,7 @@
 import click
 
 from pipeline import __version__
-from pipeline.reading_command import OneLineErrors
+from pipeline.console.reading_command import OneLineErrors
 from pipeline.report.gather import gather
 from pipeline.report.render import render
 from transforms.failures import printable

@@ -22,9 +22,9 @@ from pipeline.report.runs import (
     read_coverage,
     read_runs,
 )
-from pipeline.views import connect
+from pipeline.report.thumbnail import Thumbnail
+from pipeline.results.views import connect
 from transforms.models.cards import ModelCard
-from transforms.thumbnail import Thumbnail
 
 
 class ModelFacts(NamedTuple):

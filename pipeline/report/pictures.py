@@ -11,8 +11,8 @@ from duckdb import DuckDBPyConnection
 from pipeline.config import Config
 from pipeline.report.facts import drawn_by
 from pipeline.report.runs import RunFacts
+from pipeline.report.thumbnail import Recorded, Thumbnail, make_thumbnail
 from transforms.decode_images import Preprocessing
-from transforms.thumbnail import Recorded, Thumbnail, make_thumbnail
 
 LEAST_CONFIDENT: Final = 24
 DRAWN: Final = 36

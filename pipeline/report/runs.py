@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from duckdb import DuckDBPyConnection
 
-from transforms.ledger import LedgerLine, ledger_name
+from transforms.layout import ledger_name
+from transforms.ledger import LedgerLine
 from transforms.models.cards import ModelCard, model_card
 from transforms.models.labels import imagenet_labels
 from transforms.models.resolve import IMAGENET

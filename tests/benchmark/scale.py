@@ -25,10 +25,10 @@ from pipeline.config import Config
 from tests.benchmark.__main__ import random_weights
 from transforms.cut_shards import CutShards
 from transforms.earlier_rows import ReadEarlierRows
+from transforms.layout import part_name
 from transforms.ledger import LedgerLine, WriteLedger
 from transforms.list_images import ListImages, Source
 from transforms.schema import parquet_bytes
-from transforms.write_shards import part_name
 
 _MODEL = "model@0"
 _SHARD_SIZE = Config.shard_size

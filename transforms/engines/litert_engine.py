@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from transforms.engines.base import best_first
-from transforms.native_log import native_log_discarded
+from transforms.engines.native_log import native_log_discarded
 from transforms.records import Pixels
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.native_log import native_log_discarded
+from transforms.engines.native_log import native_log_discarded
 from transforms.records import Pixels
 
 

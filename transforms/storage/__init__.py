@@ -2,11 +2,10 @@
 
 from functools import cache
 
-from transforms.storage.base import STAGING, Content, Storage, join, too_many_bytes
+from transforms.storage.base import Content, Storage, join, too_many_bytes
 from transforms.storage.uris import canonical_uri, container_of, is_local, scheme_of, tar_member
 
 __all__ = [
-    "STAGING",
     "Content",
     "Storage",
     "canonical_uri",

@@ -1,14 +1,10 @@
 """The few things the pipeline asks of a storage."""
 
-import uuid
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
 from transforms.failures import ImageError
 from transforms.records import ListedImage
-
-# What is being written carries this prefix, directly in the output folder: no reader looks there.
-STAGING = ".staging-"
 
 
 class Content(NamedTuple):
@@ -81,11 +77,6 @@ class Storage(Protocol):
 def join(root: str, *names: str) -> str:
     """A path below `root`, on any storage."""
     return "/".join([root.rstrip("/"), *names])
-
-
-def staging_name() -> str:
-    """A name in the output folder that no other writer has."""
-    return STAGING + uuid.uuid4().hex
 
 
 def too_many_bytes(uri: str, size: int | None, limit: int) -> ImageError:

@@ -9,8 +9,9 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.failures import ImageError
+from transforms.layout import staging_name
 from transforms.records import ListedImage
-from transforms.storage.base import Content, join, staging_name, too_many_bytes
+from transforms.storage.base import Content, join, too_many_bytes
 from transforms.storage.uris import canonical_uri, fixed_prefix, has_glob, scheme_of
 
 # What each of Beam's filesystems imports when it is first used, and the extra that brings it.

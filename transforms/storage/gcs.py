@@ -22,8 +22,9 @@ from google.cloud.storage import retry as storage_retry
 from google.cloud.storage.exceptions import DataCorruption
 
 from transforms.failures import ImageError
+from transforms.layout import staging_name
 from transforms.records import ListedImage
-from transforms.storage.base import Content, join, staging_name, too_many_bytes
+from transforms.storage.base import Content, join, too_many_bytes
 from transforms.storage.uris import fixed_prefix, glob_regex, has_glob
 
 CONNECTIONS: Final = 64

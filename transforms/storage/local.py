@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from transforms.failures import ImageError
+from transforms.layout import staging_name
 from transforms.records import ListedImage
-from transforms.storage.base import Content, staging_name, too_many_bytes
+from transforms.storage.base import Content, too_many_bytes
 from transforms.storage.uris import absolute_path, glob_regex, has_glob, local_path, local_uri
 
 _KINDS: Final = {

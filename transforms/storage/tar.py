@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, Final, cast
 
 from transforms.failures import ImageError
+from transforms.metrics import count
 from transforms.records import ListedImage
 from transforms.storage import storage_for
 from transforms.storage.base import Content, too_many_bytes
@@ -28,7 +29,6 @@ from transforms.storage.uris import (
     member_uri,
     tar_member,
 )
-from transforms.tally import count
 
 # A member with another suffix is a side file of the image beside it: a caption, a label, metadata.
 # Formats that are known but not decoded stand here too, so that they become rows that say so.

@@ -1,0 +1,1 @@
+"""What a person sees: options in groups, tables, errors in one line."""

@@ -1,0 +1,1 @@
+"""What only Dataflow needs: job options, the job seen from outside, the Flex Template."""

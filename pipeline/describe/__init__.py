@@ -1,0 +1,1 @@
+"""`python -m pipeline.describe`: every layer of a network and what it costs."""

@@ -1,0 +1,1 @@
+"""Reads an output folder back."""

@@ -1,0 +1,1 @@
+"""What happens around a run: checks, launch, progress, and the account at its end."""

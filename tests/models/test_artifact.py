@@ -1,0 +1,74 @@
+"""The cache of networks and the fingerprint of a model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.model_fixtures import TinyModel
+from transforms.models.artifact import NetworkRequest, fingerprint, network_for
+from transforms.models.errors import ModelError
+from transforms.models.labels import Label
+
+LABELS = (Label(0, None, "a"), Label(1, None, "b"))
+
+
+def request(tiny: TinyModel, **changes: Any) -> NetworkRequest:
+    whole = NetworkRequest("tiny", str(tiny.path), None, "", 0.0, None, 0, "float32", "litert")
+    return whole._replace(**changes)
+
+
+def test_a_network_is_built_once(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said: list[str] = []
+    first = network_for(request(tiny_model), said.append)
+    assert (first.image_size, first.classes) == (32, 4)
+    assert Path(first.path).stat().st_size > 1000
+    assert network_for(request(tiny_model), said.append) == first
+    assert said == ["building tiny for litert (once; some ten seconds)"]
+    assert [path.name for path in (tmp_path / "mobilenet-beam" / "networks").iterdir()] == [
+        Path(first.path).parent.name
+    ]
+
+
+def test_a_file_that_is_no_model_is_a_model_error_with_nothing_kept(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "broken.keras").write_bytes(b"PK\x03\x04 not a model")
+    broken = request(tiny_model, model_file=str(tmp_path / "broken.keras"))
+    with pytest.raises(ModelError, match=r"broken\.keras' cannot be loaded"):
+        network_for(broken, print)
+    assert list((tmp_path / "mobilenet-beam" / "networks").iterdir()) == []
+
+
+def test_the_fingerprint_changes_with_all_that_changes_a_prediction(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.keras"
+    other.write_bytes(tiny_model.path.read_bytes() + b" ")
+    base = request(tiny_model)
+    prints = [
+        fingerprint(base, LABELS, "crop"),
+        fingerprint(base, LABELS, "squash"),
+        fingerprint(base, LABELS[:1], "crop"),
+        fingerprint(base._replace(precision="int8"), LABELS, "crop"),
+        fingerprint(base._replace(alpha=0.5), LABELS, "crop"),
+        fingerprint(base._replace(image_size=192), LABELS, "crop"),
+        fingerprint(base._replace(model_file=str(other)), LABELS, "crop"),
+    ]
+    assert len(set(prints)) == len(prints)
+
+
+def test_the_fingerprint_is_that_of_the_content_not_of_its_place(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.keras"
+    copy.write_bytes(tiny_model.path.read_bytes())
+    base = request(tiny_model)
+    expected = fingerprint(base, LABELS, "crop")
+    assert fingerprint(base._replace(model_file=str(copy)), LABELS, "crop") == expected
+    assert fingerprint(base._replace(engine="tensorflow"), LABELS, "crop") == expected
+    assert fingerprint(base._replace(weights_name="other/name.h5"), LABELS, "crop") == expected
