@@ -9,8 +9,7 @@ from typing import Final
 
 import click
 
-from pipeline import __version__
-from pipeline.console.reading_command import OneLineErrors
+from pipeline.console.command import SETTINGS, OneLineErrors, version_option
 from transforms.models.errors import nearest
 
 _PROG: Final = "mobilenet-beam"
@@ -68,12 +67,8 @@ class Commands(OneLineErrors, click.Group):
             formatter.write_dl([(name, _COMMANDS[name]) for name in self.list_commands(ctx)])
 
 
-@click.group(
-    cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=_COMPLETION,
-)
-@click.version_option(__version__, prog_name=_PROG)
+@click.group(cls=Commands, context_settings=SETTINGS, epilog=_COMPLETION)
+@version_option
 def main() -> None:
     """Millions of images in, one Parquet row each out, and what can be done with them."""
 

@@ -16,10 +16,10 @@ from typing import Any, Final
 import click
 import pyarrow as pa
 
-from pipeline.config import Config, UsageError
-from pipeline.console.command import complete_paths, network_options
+from pipeline.console.command import LOCATION, options_from
 from pipeline.console.print_rows import Format, Share, print_rows
 from pipeline.console.reading_command import reading_command
+from pipeline.options import NetworkOptions, RunOptions, UsageError
 from transforms.classify_images import classify_images
 from transforms.cores import available_cores
 from transforms.decode_images import Preprocessing, decode_fetched
@@ -53,28 +53,24 @@ _CSV_COLUMNS: Final = (
 
 
 @reading_command(_EXAMPLES)
-@click.argument(
-    "images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=complete_paths
-)
-@network_options
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=LOCATION)
+@options_from(NetworkOptions)
 @click.pass_context
-def main(
-    context: click.Context, /, images: tuple[str, ...], format: Format, **options: Any
-) -> None:
+def main(context: click.Context, /, images: tuple[str, ...], format: Format, **given: Any) -> None:
     """Name what is on photographs: files, gs:// objects, or - for standard input.
 
     The model, the decoding and the values are those of python -m pipeline.run, which is for
     folders and for more images than fit on a command line. With --json a row is the one that a
     run would write.
     """
-    config = Config(**{name: value for name, value in options.items() if value is not None})
-    _check(images, config)
-    artifact = resolve_model(config.model_choice(), lambda line: click.echo(line, err=True))
+    options = NetworkOptions(**given)
+    _check(images)
+    artifact = resolve_model(options.model_choice(), lambda line: click.echo(line, err=True))
     failed = 0
 
     def counted() -> Iterator[Row]:
         nonlocal failed
-        for row in classified(images, config, artifact):
+        for row in classified(images, options, artifact):
             failed += row["error"] is not None
             yield row
 
@@ -82,14 +78,15 @@ def main(
     context.exit(_FAILED if failed else 0)
 
 
-def classified(images: Sequence[str], config: Config, artifact: Artifact) -> Iterator[Row]:
+def classified(images: Sequence[str], options: NetworkOptions, artifact: Artifact) -> Iterator[Row]:
     """The row of each image as a run would write it, in order; `-` is standard input."""
-    size = min(len(images), config.batch_size)
-    top_k = kept_classes(config.top_k, len(artifact.labels))
+    size = min(len(images), RunOptions.batch_size)
+    top_k = kept_classes(options.top_k, len(artifact.labels))
+    preprocessing = Preprocessing(artifact.image_size, options.resize, options.max_pixels)
+    decode = partial(_decoded, preprocessing=preprocessing, max_bytes=options.max_bytes)
     engine = load_engine(artifact, top_k, size, available_cores())
     with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(images), size):
-            decode = partial(_decoded, config=config, image_size=artifact.image_size)
             decoded = list(pool.map(decode, images[start : start + size]))
             yield from _rows(decoded, artifact, engine)
 
@@ -101,12 +98,11 @@ def _rows(decoded: Sequence[DecodedImage], artifact: Artifact, engine: Engine) -
     return pa.Table.from_pylist(rows, SCHEMA).to_pylist()
 
 
-def _decoded(name: str, config: Config, image_size: int) -> DecodedImage:
-    preprocessing = Preprocessing(image_size, config.resize, config.max_pixels)
+def _decoded(name: str, preprocessing: Preprocessing, max_bytes: int) -> DecodedImage:
     is_piped = name == _STANDARD_INPUT
     slot = Slot("", 1, ListedImage(name if is_piped else canonical_uri(name)))
     read = _read_standard_input if is_piped else read_image
-    return decode_fetched(read(slot, config.max_bytes), preprocessing)
+    return decode_fetched(read(slot, max_bytes), preprocessing)
 
 
 def _read_standard_input(slot: Slot, max_bytes: int) -> FetchedImage:
@@ -117,10 +113,7 @@ def _read_standard_input(slot: Slot, max_bytes: int) -> FetchedImage:
     return with_content(slot, Content(data, None))
 
 
-def _check(images: Sequence[str], config: Config) -> None:
-    for flag, value in (("--max-bytes", config.max_bytes), ("--max-pixels", config.max_pixels)):
-        if value < 1:
-            raise UsageError(f"{flag} {value} must be at least 1")
+def _check(images: Sequence[str]) -> None:
     if images.count(_STANDARD_INPUT) > 1:
         raise UsageError("- is given twice, but standard input holds one image")
     for name in images:

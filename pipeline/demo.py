@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
-from pipeline.config import Config
+from pipeline.options import NetworkOptions
+from transforms.choices import DEFAULT_ALPHA, DEFAULT_IMAGE_SIZE
 from transforms.models.errors import ModelError
-from transforms.models.resolve import DEFAULT_ALPHA, DEFAULT_IMAGE_SIZE
 from transforms.models.weights import published_weights
 from transforms.models.zoo import architecture
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 def choose_model() -> str:
     """MobileNet if its weights are here or can be fetched, else the model of the package."""
-    model = Config().model
+    model = NetworkOptions.model
     try:
         weights = architecture(model).published(DEFAULT_ALPHA, DEFAULT_IMAGE_SIZE)
         published_weights(weights, say=print)

@@ -1,12 +1,12 @@
 """The graph, on one screen."""
 
+from collections.abc import Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
-from pipeline.config import Config
-from pipeline.dataflow.options import accelerator_hint, has_siblings
 from transforms.classify_images import ClassifyImages
 from transforms.cut_shards import CutShards, slots
 from transforms.decode_images import DecodeImages, Preprocessing
@@ -14,59 +14,86 @@ from transforms.earlier_rows import ReadEarlierRows
 from transforms.ledger import LedgerLine, WriteLedger
 from transforms.list_images import ListImages, Source
 from transforms.models.artifact import Artifact
-from transforms.models.resolve import kept_classes
 from transforms.read_images import ReadImages
 from transforms.records import Shard, Slot, WrittenShard
 from transforms.write_shards import WriteShards
 
 
+class Result(NamedTuple):
+    """Where the rows go, and for which of the images there are rows already."""
+
+    output: str
+    run_id: str
+    shard_size: int  # rows in one file
+    resume: bool  # leave out what has a current row from an earlier run
+    retry_all_errors: bool  # of these rows, count none with an error as current
+
+
+class Labelling(NamedTuple):
+    """How an image becomes a row."""
+
+    artifact: Artifact
+    preprocessing: Preprocessing
+    max_bytes: int
+    top_k: int
+    batch_size: int
+
+
 def build(
-    p: beam.Pipeline, config: Config, artifact: Artifact, run_id: str
+    p: beam.Pipeline,
+    sources: Sequence[Source],
+    labelling: Labelling,
+    result: Result,
+    siblings: bool = False,
+    accelerator: str | None = None,
 ) -> PCollection[WrittenShard]:
-    """List, cut into shards, and from there on one fused stage: read, decode, classify, write."""
+    """List, cut into shards, and from there on one fused stage: read, decode, classify, write.
+
+    `siblings` says that the runner starts several processes on a machine; `accelerator` is the
+    resource hint of the stage that classifies.
+    """
+    output, run_id, model = result.output, result.run_id, labelling.artifact.model
     listed = (
         p
-        | "Sources" >> beam.Create(config.sources()).with_output_types(Source)
-        | "List" >> ListImages(config.output)
+        | "Sources" >> beam.Create(sources).with_output_types(Source)
+        | "List" >> ListImages(output)
     )
-    earlier = p | "Earlier" >> ReadEarlierRows(config.output, run_id, artifact.model, config.resume)
-    cut = CutShards(earlier, config.shard_size, config.retry_all_errors)
+    earlier = p | "Earlier" >> ReadEarlierRows(output, run_id, model, result.resume)
+    cut = CutShards(earlier, result.shard_size, result.retry_all_errors)
     buckets = listed | "Cut" >> cut
     _ = (
         buckets
         | "Lines" >> beam.FlatMap(attrgetter("lines")).with_output_types(LedgerLine)
-        | "WriteLedger" >> WriteLedger(config.output, run_id)
+        | "WriteLedger" >> WriteLedger(output, run_id)
     )
-    accelerator = accelerator_hint(config)
     hints = {"accelerator": accelerator} if accelerator else {}
+    label = LabelShards(labelling, output, run_id, siblings).with_resource_hints(**hints)
     return (
         buckets
         | "Shards" >> beam.FlatMap(attrgetter("shards")).with_output_types(Shard)
         | "Spread" >> beam.Reshuffle()
-        | "Label" >> LabelShards(config, artifact, run_id).with_resource_hints(**hints)
+        | "Label" >> label
     )
 
 
 class LabelShards(beam.PTransform):
     """`Shard`s to files: the stage that a GPU is for, so pixels never leave its process."""
 
-    def __init__(self, config: Config, artifact: Artifact, run_id: str) -> None:
+    def __init__(self, labelling: Labelling, output: str, run_id: str, siblings: bool) -> None:
         """See `build`."""
         super().__init__()
-        self._config = config
-        self._artifact = artifact
-        self._run_id = run_id
+        self._labelling = labelling
+        self._place = output, run_id
+        self._siblings = siblings
 
     def expand(self, shards: PCollection[Shard]) -> PCollection[WrittenShard]:
         """Read, decode, classify, write."""
-        config, artifact = self._config, self._artifact
-        preprocessing = Preprocessing(artifact.image_size, config.resize, config.max_pixels)
-        top_k = kept_classes(config.top_k, len(artifact.labels))
+        artifact, preprocessing, max_bytes, top_k, batch_size = self._labelling
         return (
             shards
             | "Slots" >> beam.FlatMap(slots).with_output_types(Slot)
-            | "Read" >> ReadImages(config.max_bytes)
+            | "Read" >> ReadImages(max_bytes)
             | "Decode" >> DecodeImages(preprocessing)
-            | "Classify" >> ClassifyImages(artifact, top_k, config.batch_size, has_siblings(config))
-            | "Write" >> WriteShards(config.output, self._run_id, artifact.labels, artifact.model)
+            | "Classify" >> ClassifyImages(artifact, top_k, batch_size, self._siblings)
+            | "Write" >> WriteShards(*self._place, artifact.labels, artifact.model)
         )

@@ -18,10 +18,10 @@ from typing import Any, Final
 import click
 import duckdb
 
-from pipeline.config import UsageError
-from pipeline.console.command import complete_paths
+from pipeline.console.command import LOCATION
 from pipeline.console.print_rows import Format, Share, print_rows, print_text
 from pipeline.console.reading_command import own_option, reading_command
+from pipeline.options import UsageError
 from pipeline.results.views import connect
 from transforms.layout import PREDICTIONS
 from transforms.storage import join
@@ -45,7 +45,7 @@ _DATASET: Final = re.compile(r"([\w-]+\.)?\w+")
 
 
 @reading_command(_EXAMPLES)
-@click.argument("output", metavar="OUTPUT", shell_complete=complete_paths)
+@click.argument("output", metavar="OUTPUT", type=LOCATION)
 @click.argument("sql", metavar="[SQL]", required=False)
 @own_option("Rows", "--label", metavar="TEXT", help="Images whose best class has TEXT in its name.")
 @own_option(

@@ -169,9 +169,7 @@ def test_batches_are_gathered_and_rows_handed_on_while_the_engine_is_at_work(
 
 
 def test_the_transform_classifies_every_element(tiny_model: TinyModel, own_caches: None) -> None:
-    request = NetworkRequest(
-        "tiny", str(tiny_model.path), None, "", 0.0, None, 0, "float32", "litert"
-    )
+    request = NetworkRequest("tiny", "float32", "litert", model_file=str(tiny_model.path))
     network = network_for(request, lambda _: None)
     labels = tuple(Label(i, None, str(i)) for i in range(4))
     artifact = Artifact(network.path, "litert", "tiny", network.image_size, labels)

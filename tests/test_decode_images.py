@@ -15,7 +15,8 @@ from tests.helpers.image_files import exif, saved
 from tests.helpers.model_fixtures import PHOTOS, SHARED, needs_shared
 from tests.helpers.odd_images import HEIGHT, WIDTH, content_of, odd_images, picture, plain_files
 from transforms import decode_images
-from transforms.decode_images import DecodeImages, Picture, Preprocessing, Resize, decode_image
+from transforms.choices import Resize
+from transforms.decode_images import DecodeImages, Picture, Preprocessing, decode_image
 from transforms.decoding import decode_image as decode_image_module
 from transforms.decoding import resize as resize_module
 from transforms.decoding.formats import name_format

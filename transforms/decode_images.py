@@ -9,7 +9,6 @@ from transforms.cores import available_cores
 from transforms.decoding.decode_image import (
     Picture,
     Preprocessing,
-    Resize,
     decode_opened,
     open_for_decoding,
 )
@@ -21,7 +20,7 @@ from transforms.metrics import DECODE_US
 from transforms.pooled_map import PooledMap
 from transforms.records import DecodedImage, FetchedImage
 
-__all__ = ["DecodeImages", "Picture", "Preprocessing", "Resize", "decode_image"]
+__all__ = ["DecodeImages", "Picture", "Preprocessing", "decode_image"]
 
 # What all images that are decoded at one time may take: nearly any of 180 megapixels is one.
 _MEMORY: Final = 900_000_000

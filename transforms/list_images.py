@@ -28,6 +28,14 @@ class Source(NamedTuple):
     column: str = "uri"
 
 
+def sources_of(inputs: Sequence[str], manifests: Sequence[str], column: str) -> list[Source]:
+    """Inputs and manifests, in the order given."""
+    return [
+        *(Source("input", location) for location in inputs),
+        *(Source("manifest", location, column) for location in manifests),
+    ]
+
+
 def list_images(source: Source, output: str) -> Iterator[ListedImage]:
     """Every image of one source, those in tars included, without what runs wrote to `output`.
 

@@ -1,55 +1,45 @@
-"""A click command whose help comes in groups, its texts and defaults from one place each."""
+"""Click commands made from the options: help in groups, errors in one line with exit code 2."""
 
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, Final, get_args
+import gc
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import SequenceMatcher
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
 
-from pipeline.config import Config
-from transforms.models.resolve import ScalingName
-
-# The help of each option, also the README's table.
-HELP: Final = {
-    "--input": "An image file, a folder (with all below it) or a glob; repeatable. Local, gs://, "
-    "or any filesystem Beam knows. A .tar stands for the images in it.",
-    "--manifest": "A list of images: .txt (one URI a line), .csv or .parquet; repeatable.",
-    "--manifest-column": "The column of a .csv or .parquet manifest that holds the URIs.",
-    "--output": "Folder for the result, local or gs://.",
-    "--shard-size": "Images in one output file, the unit of commit.",
-    "--resume": "Add what OUTPUT lacks: images without a row, with a retryable error, changed "
-    "since, or last seen by another model.",
-    "--retry-all-errors": "With --resume: try every image again that has no prediction.",
-    "--model": "mobilenet (v1), mobilenet_v2, mobilenet_v3_small, mobilenet_v3_large, "
-    "efficientnet_lite0 (its weights come with this package: works offline), or a .keras file of "
-    "your own.",
-    "--alpha": "Width multiplier of the MobileNets.  [default: 1.0]",
-    "--image-size": "Side of the network's input in pixels.  [default: 224]",
-    "--weights": "imagenet: Keras' published file, downloaded once and checked; or your own "
-    ".h5 / .weights.h5 file, local or gs://.",
-    "--labels": "Class names of your own model: text, one a line, or CSV class_index,wnid,label.",
-    "--scaling": "What pixels become for your own model; auto: 0..255 if it scales them itself, "
-    "with Rescaling, Normalization or preprocess_input, else -1..1.",
-    "--top-k": "Classes kept for each image, best first.  [default: 5, or all if fewer]",
-    "--resize": "crop: largest centred square, then resize. squash: resize the whole picture. "
-    "keras: exactly keras.utils.load_img(target_size).",
-    "--max-bytes": "Larger files become a row with the error too_many_bytes.",
-    "--max-pixels": "Images with more pixels become a row with the error too_many_pixels.",
-    "--engine": "What runs the network; auto takes TensorFlow if a GPU is visible, else LiteRT.",
-    "--precision": "int8 runs on a CPU with LiteRT, float16 and bfloat16 with TensorFlow.",
-    "--batch-size": "Images handed to the engine at once.",
-    "--runner": "A Beam runner; DirectRunner runs in this process, on all cores.",
-    "--gpu": "A GPU for each Dataflow worker that classifies, such as nvidia-l4 or nvidia-l4:2.",
-    "--no-wait": "Submit the Dataflow job and leave; python -m pipeline.finish ends the run later.",
-    "--max-failure-rate": "Finish with exit code 3 if a larger share of the images failed.",
-    "--dry-run": "Run nothing: count the inputs, time a sample of them and print the plan with "
-    "workers, hours and dollars; --dry-run=json for programs.",
-    "--deadline-hours": "What --dry-run plans for: enough workers to be done in this time.",
-}
+from pipeline import __version__
+from pipeline.options import NetworkOptions, Option, UsageError, options_of
+from transforms.models.errors import ModelError
 
 ARGUMENTS: Final = "mobilenet_beam.arguments"
-_DEFAULTS: Final = {field.name: field.default for field in fields(Config)}
+INTERRUPTED: Final = 130
+SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_LEAST_RATIO: Final = 0.6
+_EQUALLY_NEAR: Final = 0.01
+
+
+class LocationType(click.ParamType):
+    """A path or a URI. A shell leaves the `~` of `--output=~/out` as it is: expanded here."""
+
+    name = "location"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same with the home directory in place of a leading `~`."""
+        return os.path.expanduser(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Leaves it to the shell to complete the name of a file."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+LOCATION: Final = LocationType()
 
 
 class GroupedOption(click.Option):
@@ -61,7 +51,36 @@ class GroupedOption(click.Option):
         self.group = group
 
 
-class GroupedCommand(click.Command):
+class OneLineErrors(click.Command):
+    """Ends every mistake of the user's with one line on standard error and exit code 2.
+
+    Ctrl-C ends it with exit code 130 and no traceback.
+    """
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs the command and exits, as `click.Command.main` does."""
+        raise SystemExit(self._exit_code(*args, **extra | {"standalone_mode": False}))
+
+    def _exit_code(self, *args: Any, **extra: Any) -> int:
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        try:
+            return int(super().main(*args, **extra) or 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
+        except click.NoSuchOption as error:
+            return _refuse(f"no such option: {error.option_name}{_hint(error)}")
+        except click.ClickException as error:
+            message = error.format_message()
+            return _refuse(message[:1].lower() + message[1:], error.exit_code)
+        except (UsageError, ModelError) as error:
+            return _refuse(str(error))
+        except (click.Abort, KeyboardInterrupt):
+            return INTERRUPTED
+
+
+class GroupedCommand(OneLineErrors):
     """A command whose options are printed under headings, in the order they were given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -81,48 +100,75 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def option(group: str, flag: str, *names: str, **attributes: Any) -> Callable[[Any], Any]:
-    """An option with its help and its default from `Config`."""
-    field = names[0] if names else flag.removeprefix("--").replace("-", "_")
-    default = _DEFAULTS[field]
-    text = HELP[flag]
-    if default not in (None, "", (), False):
-        text += f"  [default: {default}]"
-    if set(attributes.get("metavar", "").split("|")) & {"FILE", "PATH", "FOLDER"}:
-        attributes["shell_complete"] = complete_paths
-    return click.option(
-        flag, *names, cls=GroupedOption, group=group, help=text, default=None, **attributes
-    )
+def options_from(
+    options: type[NetworkOptions], *names: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command the options of that class, or those of these names."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options_of(options)):
+            if not names or option.name in names:
+                attributes = click_attributes(option)
+                command = click.option(option.flag, option.name, cls=GroupedOption, **attributes)(
+                    command
+                )
+        return command
+
+    return decorate
 
 
-def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds what every command that runs a network takes: the model, the images, the engine."""
-    for decorate in reversed(
-        (
-            option("Model", "--model", metavar="NAME|FILE"),
-            option("Model", "--alpha", type=float, metavar="X"),
-            option("Model", "--image-size", type=int, metavar="PIXELS"),
-            option("Model", "--weights", metavar="imagenet|FILE"),
-            option("Model", "--labels", metavar="FILE"),
-            option("Model", "--scaling", type=click.Choice(list(get_args(ScalingName)))),
-            option("Model", "--top-k", type=int, metavar="K"),
-            option("Images", "--resize", type=click.Choice(["crop", "squash", "keras"])),
-            option("Images", "--max-bytes", type=int, metavar="N"),
-            option("Images", "--max-pixels", type=int, metavar="N"),
-            option("Speed", "--engine", type=click.Choice(["auto", "tensorflow", "litert"])),
-            option(
-                "Speed",
-                "--precision",
-                type=click.Choice(["float32", "int8", "float16", "bfloat16"]),
-            ),
-        )
-    ):
-        command = decorate(command)
-    return command
+def click_attributes(option: Option) -> dict[str, Any]:
+    """What a `GroupedOption` is made from."""
+    attributes = {
+        "group": option.group,
+        "default": option.default,
+        "help": option.help,
+        "metavar": option.metavar,
+    }
+    if option.type is bool:
+        return attributes | {"is_flag": True}
+    if option.bare is not None:
+        attributes |= {"is_flag": False, "flag_value": option.bare}
+    kind = click.Choice(option.choices) if option.choices else option.type
+    return attributes | {
+        "type": LOCATION if option.is_location else kind,
+        "multiple": option.is_repeatable,
+    }
 
 
-def complete_paths(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Leaves it to the shell to complete the name of a file."""
-    return [CompletionItem(incomplete, type="file")]
+version_option: Final = click.version_option(
+    __version__, prog_name="mobilenet-beam", cls=GroupedOption, group="Other"
+)
+
+
+@contextmanager
+def lasting_imports() -> Iterator[None]:
+    """Keeps the garbage collector away from what is imported meanwhile, now and until the end.
+
+    Beam brings two thousand modules; of a run of few images this saves a quarter of its CPU time.
+    """
+    before = len(sys.modules)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        if len(sys.modules) > before:
+            gc.freeze()
+
+
+def _refuse(message: str, code: int = click.UsageError.exit_code) -> int:
+    click.echo(f"error: {message}", err=True)
+    return code
+
+
+def _hint(error: click.NoSuchOption) -> str:
+    command = error.ctx.command if error.ctx else None
+    options = [one for one in (command.params if command else ()) if isinstance(one, click.Option)]
+    known = [flag for option in options for flag in option.opts]
+    ratios = {flag: SequenceMatcher(None, flag, error.option_name).ratio() for flag in known}
+    best = max(ratios.values(), default=0.0)
+    if best < _LEAST_RATIO:
+        return "; --help lists the options"
+    near = [repr(flag) for flag, ratio in ratios.items() if ratio > best - _EQUALLY_NEAR]
+    return f" (did you mean {' or '.join(near)}?)"

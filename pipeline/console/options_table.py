@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.console.command import HELP
-from pipeline.run import main as run
+from pipeline.console.command import GroupedOption, click_attributes
+from pipeline.options import RunOptions, options_of
 
 README = Path("README.md")
 _TABLE = re.compile(r"(<!-- options:[^>]*-->\n)(.*?)(<!-- /options -->)", re.DOTALL)
@@ -14,14 +14,17 @@ _TABLE = re.compile(r"(<!-- options:[^>]*-->\n)(.*?)(<!-- /options -->)", re.DOT
 
 def options_table() -> str:
     """Every option of `pipeline.run` as a Markdown table, in the order of its help."""
-    context = click.Context(run)
+    context = click.Context(click.Command("run"))
     lines = ["| option | meaning |", "|---|---|"]
-    for parameter in run.get_params(context):
-        record = parameter.get_help_record(context)
-        if record and parameter.opts[0] in HELP:
-            flag, meaning = (part.replace("|", "\\|") for part in record)
-            lines.append(f"| `{flag}` | {meaning} |")
+    for option in options_of(RunOptions):
+        parameter = GroupedOption([option.flag, option.name], **click_attributes(option))
+        flag, meaning = parameter.get_help_record(context) or ("", "")
+        lines.append(f"| `{_cell(flag)}` | {_cell(meaning)} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def with_table(readme: str) -> str:

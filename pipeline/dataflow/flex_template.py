@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
-from pipeline.console.command import HELP
-from pipeline.run import main as run
+from pipeline.options import Option, RunOptions, options_of
 
 METADATA = Path("deploy/metadata.json")
 # Options that make no sense in a template, and why.
@@ -43,7 +40,7 @@ _SEPARATOR: Final = re.compile(r",(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 
 def metadata() -> dict[str, Any]:
     """The template's description, with a parameter for each option of `pipeline.run`."""
-    parameters = [_parameter(option) for option in options().values()]
+    parameters = [_parameter(name, option) for name, option in options().items()]
     return {
         "name": "Classify images with MobileNet",
         "description": "One Parquet row for each image: its classes, or why there are none.",
@@ -52,11 +49,13 @@ def metadata() -> dict[str, Any]:
     }
 
 
-def options() -> dict[str, click.Option]:
+def options() -> dict[str, Option]:
     """The options that are parameters, by the parameter's name."""
-    found = [p for p in run.params if isinstance(p, click.Option) and p.opts[0] in HELP]
-    kept = [option for option in found if option.opts[0] not in LEFT_OUT]
-    return {option.opts[0].removeprefix("--").replace("-", "_"): option for option in kept}
+    return {
+        option.flag.removeprefix("--").replace("-", "_"): option
+        for option in options_of(RunOptions)
+        if option.flag not in LEFT_OUT
+    }
 
 
 def command_line(parameters: Sequence[str]) -> list[str]:
@@ -71,42 +70,40 @@ def command_line(parameters: Sequence[str]) -> list[str]:
         option = known.get(name)
         if option is None or not equals:
             line.append(parameter)
-        elif option.is_flag:
-            line += [option.opts[0]] if value.lower() == "true" else []
-        elif option.multiple:
-            line += [f"{option.opts[0]}={each}" for each in _SEPARATOR.split(value)]
+        elif option.type is bool:
+            line += [option.flag] if value.lower() == "true" else []
+        elif option.is_repeatable:
+            line += [f"{option.flag}={each}" for each in _SEPARATOR.split(value)]
         else:
-            line.append(f"{option.opts[0]}={value}")
+            line.append(f"{option.flag}={value}")
     return line
 
 
-def _parameter(option: click.Option) -> dict[str, Any]:
-    flag = option.opts[0]
-    text = HELP[flag]
-    if option.multiple:
+def _parameter(name: str, option: Option) -> dict[str, Any]:
+    text = option.help
+    if option.is_repeatable:
         text = text.replace("; repeatable", "") + " Several are separated by commas."
     parameter: dict[str, Any] = {
-        "name": flag.removeprefix("--").replace("-", "_"),
-        "label": flag.removeprefix("--").replace("-", " ").capitalize(),
+        "name": name,
+        "label": name.replace("_", " ").capitalize(),
         "helpText": text,
-        "isOptional": flag not in _REQUIRED,
+        "isOptional": option.flag not in _REQUIRED,
         "paramType": _type(option),
-        "groupName": getattr(option, "group", "Other"),
+        "groupName": option.group,
     }
-    if isinstance(option.type, click.Choice):
-        parameter["enumOptions"] = [{"value": str(each)} for each in option.type.choices]
+    if option.choices:
+        parameter["enumOptions"] = [{"value": each} for each in option.choices]
     return parameter
 
 
-def _type(option: click.Option) -> str:
-    if option.opts[0] in _FOLDERS:
+def _type(option: Option) -> str:
+    if option.flag in _FOLDERS:
         return "GCS_WRITE_FOLDER"
-    if option.is_flag:
+    if option.type is bool:
         return "BOOLEAN"
-    if isinstance(option.type, click.Choice):
+    if option.choices:
         return "ENUM"
-    is_number = isinstance(option.type, (click.types.IntParamType, click.types.FloatParamType))
-    return "NUMBER" if is_number else "TEXT"
+    return "NUMBER" if option.type in (int, float) else "TEXT"
 
 
 if __name__ == "__main__":

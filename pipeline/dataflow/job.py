@@ -1,7 +1,7 @@
 """A job on Dataflow from outside: submitted, followed, and found again later."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
@@ -38,9 +38,7 @@ def submit(p: beam.Pipeline) -> Job | None:
     )
 
 
-def follow(
-    job: Job, beam_options: Sequence[str], say: Callable[[str], None]
-) -> tuple[float, Metrics]:
+def follow(job: Job, options: PipelineOptions, say: Callable[[str], None]) -> tuple[float, Metrics]:
     """Waits for the end of a job and says now and then how far it is.
 
     Returns:
@@ -49,7 +47,7 @@ def follow(
     Raises:
         JobFailedError: it ended otherwise than done.
     """
-    client = DataflowApplicationClient(PipelineOptions(list(beam_options)))
+    client = DataflowApplicationClient(options)
     counts: dict[str, int] = {}
     progress, wait, before = Progress(counts.copy), _FIRST_LOOK_S, ""
     while True:

@@ -11,23 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from pipeline.config import Config, UsageError
-from pipeline.console.command import option
+from pipeline.console.command import options_from
 from pipeline.console.print_rows import Format, Share, print_rows, print_text
 from pipeline.console.reading_command import own_option, reading_command
 from pipeline.describe.count_operations import Cost
 from pipeline.describe.layer_costs import Block, Compared, compare_convolutions
+from pipeline.options import NetworkOptions, UsageError
+from transforms.choices import DEFAULT_ALPHA, DEFAULT_IMAGE_SIZE
 from transforms.engines.native_log import native_log_discarded
 from transforms.models.errors import ModelError
 from transforms.models.labels import imagenet_labels
-from transforms.models.resolve import (
-    DEFAULT_ALPHA,
-    DEFAULT_IMAGE_SIZE,
-    check_labels,
-    given_labels,
-    is_own,
-    own_model_file,
-)
+from transforms.models.resolve import check_labels, given_labels, is_own, own_model_file
 from transforms.models.zoo import architecture
 
 T = TypeVar("T")
@@ -70,55 +64,53 @@ _SIZES_HEADINGS: Final = (
 
 
 @reading_command(_EXAMPLES)
-@option("Model", "--model", metavar="NAME|FILE")
-@option("Model", "--alpha", type=float, metavar="X")
-@option("Model", "--image-size", type=int, metavar="PIXELS")
-@option("Model", "--labels", metavar="FILE")
+@options_from(NetworkOptions, "model", "alpha", "image_size", "labels")
 @own_option(
     *("Model", "--sizes"),
     is_flag=True,
     help="One row for each alpha and image size with published weights, instead of the layers.",
 )
-def main(format: Format, sizes: bool, **options: Any) -> None:
+def main(format: Format, sizes: bool, **given: Any) -> None:
     """Show every layer of a network with output, parameters and mult-adds, and what it saves.
 
     The same network with standard convolutions stands beside it, and, to complete the picture,
     with spatially separable ones (3x1 and 1x3). Mult-adds are for one image.
     """
-    config = Config(**{name: value for name, value in options.items() if value is not None})
+    options = NetworkOptions(**given)
     if sizes:
-        _print_sizes(config, format)
+        _print_sizes(options, format)
         return
-    compared = _quietly(lambda: compare_convolutions(_network(config)))
+    compared = _quietly(lambda: compare_convolutions(_network(options)))
     if format == "table":
-        _print_tables(compared, config)
+        _print_tables(compared, options)
     else:
         rows = [*map(_row, compared), _total_row(compared)]
         print_rows(_COLUMNS, _with_text(rows) if format == "markdown" else rows, format)
 
 
-def _network(config: Config) -> Any:
+def _network(options: NetworkOptions) -> Any:
     """The Keras model, with random weights unless they come in a file with it.
 
     Raises:
         ModelError: there is none for these options.
     """
-    own = own_model_file(config.model) if is_own(config.model) else None
-    labels = given_labels(config.labels)
+    own = own_model_file(options.model) if is_own(options.model) else None
+    labels = given_labels(options.labels)
     if own is not None:
-        if config.alpha is not None or config.image_size is not None:
+        if options.alpha is not None or options.image_size is not None:
             raise ModelError(
-                f"--model {config.model!r} brings its own input size; drop --alpha and --image-size"
+                f"--model {options.model!r} brings its own input size; "
+                f"drop --alpha and --image-size"
             )
         from transforms.models.own_model import class_count, load_own_model
 
         model = load_own_model(own)
         if labels is not None:
-            check_labels(labels, config.labels, own.stem, class_count(model))
+            check_labels(labels, options.labels, own.stem, class_count(model))
         return model
-    entry = architecture(config.model)
-    alpha = DEFAULT_ALPHA if config.alpha is None else config.alpha
-    size = DEFAULT_IMAGE_SIZE if config.image_size is None else config.image_size
+    entry = architecture(options.model)
+    alpha = DEFAULT_ALPHA if options.alpha is None else options.alpha
+    size = DEFAULT_IMAGE_SIZE if options.image_size is None else options.image_size
     if entry.weights_file is None:
         entry.check_published(alpha, size)
     try:
@@ -178,7 +170,7 @@ def _shape(sides: Sequence[int | None] | None) -> str:
     return " x ".join("?" if side is None else str(side) for side in sides or ())
 
 
-def _print_tables(compared: Sequence[Compared], config: Config) -> None:
+def _print_tables(compared: Sequence[Compared], options: NetworkOptions) -> None:
     rows = [row[:5] for row in _with_text([*map(_row, compared), _total_row(compared)])]
     print_rows(("layer", "kind", "output", "parameters", "mult-adds"), rows, "table")
     blocks = [(each.layer.name, each.block) for each in compared if each.block]
@@ -186,7 +178,7 @@ def _print_tables(compared: Sequence[Compared], config: Config) -> None:
         print_text("\nThousands of parameters and millions of mult-adds of each block\n\n")
         columns = ["block", *("separable", "standard", "spatial") * 2, "1/N + 1/Dk² in %"]
         print_rows(columns, [_block_row(name, block) for name, block in blocks], "table")
-    print_text("\n" + "".join(f"{line}\n" for line in _summary(compared, config)), flush=True)
+    print_text("\n" + "".join(f"{line}\n" for line in _summary(compared, options)), flush=True)
 
 
 def _block_row(name: str, block: Block) -> list[Any]:
@@ -199,7 +191,7 @@ def _block_row(name: str, block: Block) -> list[Any]:
     ]
 
 
-def _summary(compared: Sequence[Compared], config: Config) -> list[str]:
+def _summary(compared: Sequence[Compared], options: NetworkOptions) -> list[str]:
     own, standard, spatial = totals(compared)
     unknown = {each.layer.kind for each in compared if each.layer.mult_adds is None}
     least = "at least " if unknown else ""
@@ -213,7 +205,7 @@ def _summary(compared: Sequence[Compared], config: Config) -> list[str]:
         ]
     if unknown:
         lines.append(f"the mult-adds of {', '.join(sorted(unknown))} are not counted")
-    if config == Config():
+    if options == NetworkOptions():
         classifier = next(each.layer for each in reversed(compared) if each.layer.mult_adds)
         lines.append(_paper_line(classifier.mult_adds or 0))
     return lines
@@ -228,27 +220,27 @@ def _paper_line(classifier: int) -> str:
     )
 
 
-def _print_sizes(config: Config, format: Format) -> None:
+def _print_sizes(options: NetworkOptions, format: Format) -> None:
     """One row for each alpha and image size that weights are published for."""
-    if is_own(config.model) or config.alpha is not None or config.image_size is not None:
+    if is_own(options.model) or options.alpha is not None or options.image_size is not None:
         raise UsageError(
             "--sizes shows an architecture at every alpha and size: give only its name"
         )
-    entry = architecture(config.model)
+    entry = architecture(options.model)
     choices = [(alpha, size) for alpha in entry.alphas for size in entry.image_sizes]
     choices.sort(reverse=True)
-    all_totals = _quietly(lambda: [_totals_of(config, *choice) for choice in choices])
+    all_totals = _quietly(lambda: [_totals_of(options, *choice) for choice in choices])
     is_table = format == "table"
     rows = [
-        [*choice, *_numbers(costs, in_millions=is_table), *_paper(config.model, choice)]
+        [*choice, *_numbers(costs, in_millions=is_table), *_paper(options.model, choice)]
         for choice, costs in zip(choices, all_totals, strict=True)
     ]
     print_rows(_SIZES_HEADINGS if is_table else _SIZES_COLUMNS, rows, format)
 
 
-def _totals_of(config: Config, alpha: float, image_size: int) -> tuple[Cost, Cost, Cost]:
+def _totals_of(options: NetworkOptions, alpha: float, image_size: int) -> tuple[Cost, Cost, Cost]:
     return totals(
-        compare_convolutions(_network(replace(config, alpha=alpha, image_size=image_size)))
+        compare_convolutions(_network(replace(options, alpha=alpha, image_size=image_size)))
     )
 
 
@@ -259,7 +251,7 @@ def _numbers(costs: Iterable[Cost], in_millions: bool) -> list[float]:
 
 def _paper(model: str, choice: tuple[float, int]) -> tuple[float | None, float | None]:
     mult_adds, parameters = (
-        PAPER.get(choice, (None, None)) if model == Config.model else (None, None)
+        PAPER.get(choice, (None, None)) if model == NetworkOptions.model else (None, None)
     )
     return parameters, mult_adds
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.config import Config
+from pipeline.options import RunOptions
 from pipeline.planning.estimate import FORMULAS, Estimate
 from pipeline.planning.fetches import count_objects
 from pipeline.planning.plan import Plan
@@ -15,10 +15,10 @@ from transforms.storage.uris import scheme_of
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
-def describe_plan(plan: Plan, config: Config, prices: Prices) -> str:
+def describe_plan(plan: Plan, options: RunOptions, prices: Prices) -> str:
     """The plan in one page: what was counted, what was measured, what follows, what was assumed."""
     sections = (
-        _inputs(plan, config),
+        _inputs(plan, options),
         ["measured on this machine", *_measured(plan)],
         [f"expected, {_aim(plan)}", *_expected(plan)],
         ["how", *(f"  {line}" for line in FORMULAS.values())],
@@ -45,7 +45,7 @@ def readable_bytes(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def _inputs(plan: Plan, config: Config) -> list[str]:
+def _inputs(plan: Plan, options: RunOptions) -> list[str]:
     surveyed, rates = plan.survey, plan.rates
     about = "" if surveyed.is_exact else "about "
     readable = surveyed.listed - surveyed.failed
@@ -56,13 +56,13 @@ def _inputs(plan: Plan, config: Config) -> list[str]:
     else:
         source = "by the sample's mean: a manifest tells no sizes"
     lines = [
-        f"dry run: nothing was classified, nothing was written to {config.output}",
+        f"dry run: nothing was classified, nothing was written to {options.output}",
         "",
         f"inputs   {surveyed.listed:,} listed, {about}{surveyed.distinct:,} distinct, "
         f"{about}{surveyed.duplicates:,} named again",
         f"         {readable_bytes(plan.byte_size)}, {source}",
     ]
-    if config.resume:
+    if options.resume:
         guessed = "" if surveyed.skipped.is_exact else "about "
         lines.append(
             f"         {guessed}{surveyed.skipped.images:,} skipped, since their rows are current; "
@@ -72,11 +72,11 @@ def _inputs(plan: Plan, config: Config) -> list[str]:
         lines.append(f"         {surveyed.failed:,} that cannot be read by what the listing says")
     lines += [
         f"model    {plan.model} with {plan.engine}",
-        f"batches  at least {plan.batches:,}, of {config.batch_size:,} images",
-        f"shards   {_shards(plan, config)}, of up to {config.shard_size:,} images",
+        f"batches  at least {plan.batches:,}, of {options.batch_size:,} images",
+        f"shards   {_shards(plan, options)}, of up to {options.shard_size:,} images",
         f"GETs     {plan.requests.gets:,}{_fetches(plan)}"
         + ("" if surveyed.on_gcs else ", once the images lie on Cloud Storage")
-        + _own_cost(plan, config),
+        + _own_cost(plan, options),
     ]
     reasons = ", ".join(f"{count} {reason}" for reason, count in rates.reasons.items())
     lines.append(
@@ -86,8 +86,8 @@ def _inputs(plan: Plan, config: Config) -> list[str]:
     return lines
 
 
-def _shards(plan: Plan, config: Config) -> str:
-    is_exact = count_buckets(plan.survey.listed, config.shard_size) == 1
+def _shards(plan: Plan, options: RunOptions) -> str:
+    is_exact = count_buckets(plan.survey.listed, options.shard_size) == 1
     return f"{plan.shards:,}" if is_exact else f"about {plan.shards:,}"
 
 
@@ -110,12 +110,12 @@ def _fetches(plan: Plan) -> str:
     return ": " + " + ".join(f"{count:,} {what}" for count, what in parts if count)
 
 
-def _own_cost(plan: Plan, config: Config) -> str:
+def _own_cost(plan: Plan, options: RunOptions) -> str:
     """What the plan itself has fetched of Cloud Storage."""
     gets = count_objects(image for image in plan.survey.sample if scheme_of(image.uri) == "gs")
     if plan.survey.on_gcs:
         gets += plan.survey.tars.listed
-    if scheme_of(config.output) == "gs":
+    if scheme_of(options.output) == "gs":
         gets += plan.fetches.earlier_parts
     return f"; this plan took {gets:,} of its own" if gets else ""
 

@@ -3,8 +3,8 @@
 import math
 from typing import Literal, NamedTuple
 
-from pipeline.config import UsageError
 from pipeline.dataflow.options import BUNDLES_AT_ONCE
+from pipeline.options import UsageError
 from pipeline.planning.measure_rates import Rates
 from pipeline.planning.prices import Prices, Worker
 from transforms.read_images import THREADS

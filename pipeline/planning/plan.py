@@ -1,14 +1,14 @@
 """`--dry-run`: what a run would take, from its own inputs, without running it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
+from apache_beam.options.pipeline_options import WorkerOptions
 
-from pipeline.config import Config, UsageError
-from pipeline.dataflow.options import Gpu, parse_gpu
+from pipeline.dataflow.gpus import Gpu
+from pipeline.options import RunOptions, UsageError
 from pipeline.planning.estimate import (
     Estimate,
     Requests,
@@ -25,17 +25,17 @@ from pipeline.planning.prices import Prices, Worker
 from pipeline.planning.skipped import EarlierRows
 from pipeline.planning.survey import Survey, survey
 from pipeline.running.launch import Say
-from pipeline.running.preflight import check_config, check_sources, check_unused
+from pipeline.running.preflight import check_options, check_sources, check_unused
 from pipeline.running.run_ids import earlier_run_ids
+from pipeline.running.runner import Runner, model_choice
 from transforms.cores import available_cores
 from transforms.cut_shards import count_buckets
 from transforms.decode_images import Preprocessing
 from transforms.earlier_rows import earlier_parts, earlier_rows
-from transforms.list_images import list_images
+from transforms.list_images import Source, list_images, sources_of
 from transforms.models.artifact import Artifact
-from transforms.models.errors import ModelError
 from transforms.models.resolve import kept_classes, resolve_model
-from transforms.records import ListedImage
+from transforms.records import EarlierRow, ListedImage
 
 _SAMPLE: Final = 100  # images
 
@@ -60,28 +60,32 @@ class Plan(NamedTuple):
     estimates: tuple[Estimate, ...]
 
 
-def make_plan(config: Config, say: Say, prices: Prices) -> Plan:
+def make_plan(options: RunOptions, runner: Runner, say: Say, prices: Prices) -> Plan:
     """Lists, resolves the model, times a sample and reckons; writes nothing to the output.
 
     Raises:
         UsageError: the run would be refused, or nothing of its sample can be decoded.
+        ModelError: the model cannot be.
     """
-    check_config(config)
-    check_sources(config)
-    workers = _workers(config, prices)
-    parts = _earlier_parts(config)
-    artifact = _artifact(config, say)
+    check_options(options, runner)
+    sources = sources_of(options.inputs, options.manifests, options.manifest_column)
+    check_sources(sources)
+    workers = _workers(runner, prices)
+    parts = _earlier_parts(options.output, options.resume)
+    artifact = resolve_model(model_choice(options, runner), say)
     if parts:
         say("reading the rows of earlier runs")
-    earlier = _earlier_rows(config, parts, artifact.model)
+    rows = chain.from_iterable(earlier_rows(p, options.output, artifact.model) for p in parts)
+    earlier = _earlier_rows(rows, options.retry_all_errors)
     say("listing every input")
-    surveyed = _survey(config, earlier)
+    surveyed = _survey(sources, options.output, earlier)
     say(f"timing a sample of {len(surveyed.sample):,} images")
-    rates = _rates(config, artifact, surveyed)
+    rates = _rates(options, artifact, surveyed)
     images = surveyed.due
-    shards = count_shards(surveyed, config.shard_size)
-    fetches = fetches_for(surveyed, config.shard_size, len(parts))
+    shards = count_shards(surveyed, options.shard_size)
+    fetches = fetches_for(surveyed, options.shard_size, len(parts))
     requests = requests_for(fetches.gets, surveyed.objects, shards)
+    chosen = _chosen_workers(runner)
     an_image = fetches.an_image(images)
     of_sample = an_image * len(surveyed.sample) / count_objects(surveyed.sample)
     here = local_speed(rates, available_cores(), prices, of_sample)
@@ -89,18 +93,23 @@ def make_plan(config: Config, say: Say, prices: Prices) -> Plan:
         surveyed,
         artifact.model,
         artifact.engine,
-        math.ceil(images / config.batch_size),
+        math.ceil(images / options.batch_size),
         shards,
         round(total_bytes(surveyed, rates)),
         available_cores(),
         rates,
         here,
         images / here.images_per_second / 3600,
-        config.deadline_hours,
-        _chosen_workers(config),
+        options.deadline_hours,
+        chosen,
         fetches,
         requests,
-        tuple(_estimates(config, workers, rates, surveyed, requests, an_image, prices)),
+        tuple(
+            _estimates(
+                *(workers, rates, surveyed, requests, an_image, prices),
+                *(options.deadline_hours, chosen),
+            )
+        ),
     )
 
 
@@ -121,35 +130,27 @@ def total_bytes(surveyed: Survey, rates: Rates) -> float:
     return (surveyed.byte_size + unsized) * surveyed.distinct / surveyed.listed
 
 
-def _artifact(config: Config, say: Say) -> Artifact:
+def _earlier_parts(output: str, resume: bool) -> list[str]:
     try:
-        return resolve_model(config.model_choice(), say)
-    except ModelError as error:
-        raise UsageError(str(error)) from error
-
-
-def _earlier_parts(config: Config) -> list[str]:
-    try:
-        check_unused(config, earlier_run_ids(config.output))
-        return list(earlier_parts(config.output, run_id="")) if config.resume else []
+        check_unused(output, earlier_run_ids(output), resume)
+        return list(earlier_parts(output, run_id="")) if resume else []
     except (OSError, ValueError) as error:
-        if not config.resume:  # the bucket may be planned as well
+        if not resume:  # the bucket may be planned as well
             return []
-        raise UsageError(f"--output {config.output!r} cannot be listed: {error}") from error
+        raise UsageError(f"--output {output!r} cannot be listed: {error}") from error
 
 
-def _earlier_rows(config: Config, parts: list[str], model: str) -> EarlierRows:
-    rows = chain.from_iterable(earlier_rows(part, config.output, model) for part in parts)
+def _earlier_rows(rows: Iterator[EarlierRow], retry_all_errors: bool) -> EarlierRows:
     try:
-        return EarlierRows(rows, config.retry_all_errors)
+        return EarlierRows(rows, retry_all_errors)
     except OSError as error:
         raise UsageError(str(error)) from error
 
 
-def _survey(config: Config, earlier: EarlierRows) -> Survey:
+def _survey(sources: Sequence[Source], output: str, earlier: EarlierRows) -> Survey:
     def listed() -> Iterator[ListedImage]:
-        for source in config.sources():
-            yield from list_images(source, config.output)
+        for source in sources:
+            yield from list_images(source, output)
 
     try:
         return survey(listed(), _SAMPLE, earlier=earlier)
@@ -157,27 +158,27 @@ def _survey(config: Config, earlier: EarlierRows) -> Survey:
         raise UsageError(f"the inputs cannot be listed: {error}") from error
 
 
-def _rates(config: Config, artifact: Artifact, surveyed: Survey) -> Rates:
-    preprocessing = Preprocessing(artifact.image_size, config.resize, config.max_pixels)
+def _rates(options: RunOptions, artifact: Artifact, surveyed: Survey) -> Rates:
+    preprocessing = Preprocessing(artifact.image_size, options.resize, options.max_pixels)
     try:
         return measure_rates(
             surveyed.sample,
             artifact,
             preprocessing,
-            kept_classes(config.top_k, len(artifact.labels)),
-            config.batch_size,
-            config.max_bytes,
+            kept_classes(options.top_k, len(artifact.labels)),
+            options.batch_size,
+            options.max_bytes,
         )
     except ValueError as error:
         raise UsageError(f"nothing to plan with: {error}") from error
 
 
-def _workers(config: Config, prices: Prices) -> list[Worker]:
+def _workers(runner: Runner, prices: Prices) -> list[Worker]:
     """The kind of worker the user's options ask for, else the kinds worth comparing."""
-    options = _worker_options(config)
+    options = runner.options.view_as(WorkerOptions)
     machine, disk = options.machine_type, options.disk_size_gb
-    if config.gpu is not None:
-        return [prices.gpu_worker(parse_gpu(config.gpu), machine, disk)]
+    if runner.gpu is not None:
+        return [prices.gpu_worker(runner.gpu, machine, disk)]
     if machine is not None:
         return [prices.cpu_worker(machine, disk)]
     compared = prices.table["workers"]["compared_gpus"]
@@ -188,13 +189,14 @@ def _workers(config: Config, prices: Prices) -> list[Worker]:
 
 
 def _estimates(
-    config: Config,
     workers: list[Worker],
     rates: Rates,
     surveyed: Survey,
     requests: Requests,
     an_image: float,
     prices: Prices,
+    deadline_hours: float,
+    chosen_workers: int | None,
 ) -> Iterator[Estimate]:
     if not surveyed.due:
         return
@@ -209,16 +211,12 @@ def _estimates(
                 surveyed.due,
                 requests,
                 gigabytes,
-                config.deadline_hours,
-                _chosen_workers(config),
+                deadline_hours,
+                chosen_workers,
                 prices,
             )
 
 
-def _chosen_workers(config: Config) -> int | None:
-    options = _worker_options(config)
+def _chosen_workers(runner: Runner) -> int | None:
+    options = runner.options.view_as(WorkerOptions)
     return options.max_num_workers or options.num_workers
-
-
-def _worker_options(config: Config) -> Any:
-    return PipelineOptions(list(config.beam_options)).view_as(WorkerOptions)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pipeline.config import UsageError
-from pipeline.dataflow.options import Gpu
+from pipeline.dataflow.gpus import Gpu
+from pipeline.options import UsageError
 
 PRICES_FILE: Final = Path(__file__).with_name("prices.json")
 

@@ -2,8 +2,7 @@
 
 import click
 
-from pipeline import __version__
-from pipeline.console.reading_command import OneLineErrors
+from pipeline.console.command import LOCATION, SETTINGS, OneLineErrors, version_option
 from pipeline.report.gather import gather
 from pipeline.report.render import render
 from transforms.failures import printable
@@ -16,14 +15,19 @@ _FILE = "report.html"
 
 @click.command(
     cls=OneLineErrors,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=SETTINGS,
     epilog="The file holds its pictures and needs no network. Pictures are made from the images as "
     "they are now; one that is gone or has changed is marked.",
 )
-@click.argument("output")
-@click.option("--html", metavar="FILE", help="Where it goes.  [default: OUTPUT/report.html]")
+@click.argument("output", type=LOCATION)
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=LOCATION,
+    help="Where it goes.  [default: OUTPUT/report.html]",
+)
 @click.option("--seed", default=0, show_default=True, help="Draws the images of the contact sheet.")
-@click.version_option(__version__, prog_name="mobilenet-beam")
+@version_option
 @click.pass_context
 def main(context: click.Context, output: str, html: str | None, seed: int) -> None:
     """Write an output folder of pipeline.run up as one HTML file.

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from duckdb import DuckDBPyConnection
 
-from pipeline.config import Config
+from pipeline.options import NetworkOptions
 from pipeline.report.facts import drawn_by
 from pipeline.report.runs import RunFacts
 from pipeline.report.thumbnail import Recorded, Thumbnail, make_thumbnail
@@ -132,10 +132,10 @@ def map_in_time(function: Callable[[T], R], items: Sequence[T], seconds: float) 
 
 def _limits(configuration: dict[str, Any]) -> tuple[Preprocessing, int]:
     def of(name: str) -> Any:
-        value, default = configuration.get(name), getattr(Config, name)
+        value, default = configuration.get(name), getattr(NetworkOptions, name)
         return value if isinstance(value, type(default)) else default
 
-    resize = of("resize") if of("resize") in ("crop", "squash", "keras") else Config.resize
+    resize = of("resize") if of("resize") in ("crop", "squash", "keras") else NetworkOptions.resize
     return Preprocessing(SIDE, resize, of("max_pixels")), of("max_bytes")
 
 

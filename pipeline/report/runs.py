@@ -5,11 +5,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from duckdb import DuckDBPyConnection
 
+from transforms.choices import IMAGENET
 from transforms.layout import ledger_name
 from transforms.ledger import LedgerLine
 from transforms.models.cards import ModelCard, model_card
 from transforms.models.labels import imagenet_labels
-from transforms.models.resolve import IMAGENET
 from transforms.models.zoo import ARCHITECTURES
 from transforms.storage import join, storage_for
 

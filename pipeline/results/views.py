@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 import duckdb
 
-from pipeline.config import UsageError
+from pipeline.options import UsageError
 from pipeline.running.run_ids import earlier_run_ids
 from transforms.failures import printable
 from transforms.layout import PREDICTIONS, RUN_FOLDER, RUN_PREFIX, run_name, run_of_part

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 
-from pipeline.config import UsageError
+from pipeline.options import UsageError
 
 # Such as --s3_secret_access_key, --s3_session_token and --azure_connection_string.
 _SECRET: Final = re.compile("secret|password|token|access_key|credential|connection_string")
@@ -25,11 +25,11 @@ class _BeamParser(_BeamArgumentParser):
         raise UsageError(message)
 
 
-def check_beam_options(arguments: Sequence[str], own: Iterable[str]) -> None:
-    """Every argument left over is an option that Beam knows, or the value of one.
+def parse_beam_options(arguments: Sequence[str], own: Iterable[str] = ()) -> PipelineOptions:
+    """The options in `arguments`, what the command did not take itself.
 
     Args:
-        arguments: what the command did not take itself.
+        arguments: every one must be an option that Beam knows, or the value of one.
         own: the command's own option names, for the suggestion.
 
     Raises:
@@ -46,6 +46,7 @@ def check_beam_options(arguments: Sequence[str], own: Iterable[str]) -> None:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else "; --help lists the options"
         raise UsageError(f"no such option: {name}{hint}")
+    return PipelineOptions(list(arguments))
 
 
 def _subclasses(options: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:

@@ -9,22 +9,19 @@ from typing import Final
 
 import click
 
-from pipeline.config import Config
+from pipeline.console.command import INTERRUPTED
 from pipeline.running.account import Account
 from pipeline.running.launch import Outcome, RunFailedError
 from pipeline.running.run_facts import Start
 from transforms.layout import PREDICTIONS, run_folder
 from transforms.storage import join
 
-RUN_COMMAND: Final = "python -m pipeline.run"
 _QUERY_COMMAND: Final = "python -m pipeline.query"
-USAGE: Final = 2
-INTERRUPTED: Final = 130
 _FAILED, _TOO_MANY_FAILURES, _UNBALANCED = 1, 3, 4
 
 
-def summary(outcome: Outcome, config: Config) -> str:
-    """What a person wants to know after a run."""
+def summary(outcome: Outcome, output: str, resume: bool) -> str:
+    """What a person wants to know after a run whose rows are in `output`."""
     account = outcome.account
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.errors.items())
     rate = f", {outcome.images_per_second:,.0f} images/s" if outcome.images_per_second else ""
@@ -32,32 +29,30 @@ def summary(outcome: Outcome, config: Config) -> str:
         f"{_images(account.listed)} listed, {account.predicted:,} predicted, "
         f"{account.failed:,} failed"
         + (f" ({reasons})" if reasons else "")
-        + _skipped(account, config),
+        + (_skipped(account) if resume else ""),
         f"{outcome.seconds:.1f} s{rate} with {outcome.model}",
     ]
     if account.duplicates:
         lines.insert(1, f"{_images(account.duplicates)} named again, counted once")
     if account.files:
-        lines.append(join(config.output, run_folder(outcome.run_id)))
-    return "\n".join([*lines, "", *_next_commands(config)])
+        lines.append(join(output, run_folder(outcome.run_id)))
+    return "\n".join([*lines, "", *_next_commands(output, resume)])
 
 
-def _skipped(account: Account, config: Config) -> str:
-    if not config.resume:
-        return ""
+def _skipped(account: Account) -> str:
     errors = f", {account.skipped_errors:,} of them errors" if account.skipped_errors else ""
     again = " (--retry-all-errors tries those again)" if errors else ""
     return f", {account.skipped:,} skipped: their rows are current{errors}{again}"
 
 
-def _next_commands(config: Config) -> list[str]:
+def _next_commands(output: str, resume: bool) -> list[str]:
     """What to type to see the rows; after several runs those of the latest."""
-    folder = re.sub(r"[*?[]", r"[\g<0>]", join(config.output, PREDICTIONS)).replace("'", "''")
+    folder = re.sub(r"[*?[]", r"[\g<0>]", join(output, PREDICTIONS)).replace("'", "''")
     rows = f"SELECT uri, label, score, error FROM '{folder}/*/*.parquet'"
     latest = " QUALIFY row_number() OVER (PARTITION BY uri ORDER BY run_id DESC) = 1"
     return [
-        f"{_QUERY_COMMAND} {shlex.quote(config.output)}",
-        f"duckdb -c {_double_quoted(rows + (latest if config.resume else ''))}",
+        f"{_QUERY_COMMAND} {shlex.quote(output)}",
+        f"duckdb -c {_double_quoted(rows + (latest if resume else ''))}",
     ]
 
 
@@ -109,10 +104,10 @@ def _is_job_failure(error: BaseException) -> bool:
     return isinstance(error, JobFailedError)
 
 
-def resume_command(arguments: Sequence[str]) -> str:
-    """The command that goes on from what `arguments` began, as a shell takes it."""
+def resume_command(command: str, arguments: Sequence[str]) -> str:
+    """What goes on from what `command` began with these arguments, as a shell takes it."""
     resume = [] if "--resume" in arguments else ["--resume"]
-    return shlex.join([*RUN_COMMAND.split(), *arguments, *resume])
+    return shlex.join([*command.split(), *arguments, *resume])
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
@@ -141,7 +136,7 @@ def _keep_traceback(error: BaseException) -> str:
     return file.name
 
 
-def exit_code(outcome: Outcome, config: Config) -> int:
+def exit_code(outcome: Outcome, output: str, max_failure_rate: float) -> int:
     """By what the account says; a code that is not 0 is explained."""
     account = outcome.account
     if account.differences:
@@ -149,11 +144,11 @@ def exit_code(outcome: Outcome, config: Config) -> int:
         for difference in account.differences:
             click.echo(f"  {difference}", err=True)
         return _UNBALANCED
-    if account.failure_rate > config.max_failure_rate:
+    if account.failure_rate > max_failure_rate:
         click.echo(
             f"error: {account.failure_rate:.1%} of the images failed, more than "
-            f"--max-failure-rate {config.max_failure_rate:g}; to see which and why:\n"
-            f"  {_QUERY_COMMAND} {shlex.quote(config.output)} --failed",
+            f"--max-failure-rate {max_failure_rate:g}; to see which and why:\n"
+            f"  {_QUERY_COMMAND} {shlex.quote(output)} --failed",
             err=True,
         )
         return _TOO_MANY_FAILURES

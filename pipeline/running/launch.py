@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -13,24 +14,27 @@ import grpc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipeline.config import Config, UsageError
-from pipeline.dataflow.options import dataflow_options, has_siblings
-from pipeline.graph import build
+from pipeline.dataflow.options import accelerator_hint, complete_options
+from pipeline.graph import Labelling, Result, build
+from pipeline.options import RunOptions, UsageError
 from pipeline.running.account import Account, read_account, write_run
 from pipeline.running.lost_workers import notice_lost_workers
 from pipeline.running.metrics import Metrics, metrics_of
-from pipeline.running.preflight import check_config, check_output, check_sources
+from pipeline.running.preflight import check_options, check_output, check_sources
 from pipeline.running.progress import shown_progress
-from pipeline.running.run_facts import Start, write_start
+from pipeline.running.run_facts import Job, Start, write_start
 from pipeline.running.run_ids import new_run_id
+from pipeline.running.runner import Runner, model_choice
+from transforms.decode_images import Preprocessing
 from transforms.layout import run_folder
+from transforms.list_images import sources_of
 from transforms.models.artifact import Artifact
-from transforms.models.errors import ModelError
 from transforms.models.publish import publish_network
-from transforms.models.resolve import resolve_model
+from transforms.models.resolve import kept_classes, resolve_model
 from transforms.storage import join, storage_for
 
 Say = Callable[[str], None]
+MakeGraph = Callable[[beam.Pipeline], object]
 
 
 class Outcome(NamedTuple):
@@ -58,37 +62,49 @@ class RunFailedError(Exception):
         self.finished = finished
 
 
-def launch(config: Config, say: Say) -> Outcome | Start:
+def launch(options: RunOptions, runner: Runner, say: Say) -> Outcome | Start:
     """Checks, resolves the model, runs and reads back what was written.
 
     What comes back has ended, or only started: on Dataflow nobody needs to wait for it.
 
     Raises:
         UsageError: nothing has run, because something cannot be as asked for.
+        ModelError: nothing has run, because the model cannot be.
         RunFailedError: it began, and ended before its time.
     """
-    check_config(config)
-    check_sources(config)
-    earlier = check_output(config)
-    artifact = _artifact(config, say)
+    check_options(options, runner)
+    sources = sources_of(options.inputs, options.manifests, options.manifest_column)
+    check_sources(sources)
+    earlier = check_output(options.output, options.resume)
+    artifact = _publish(resolve_model(model_choice(options, runner), say), runner)
     now = datetime.now(timezone.utc)
-    start = Start.of(config, artifact, new_run_id(earlier, now), now)
+    start = Start.of(options, artifact, new_run_id(earlier, now), now)
+    make_graph = partial(
+        build,
+        sources=sources,
+        labelling=_labelling(options, artifact),
+        result=_result(options, start.run_id),
+        siblings=runner.has_siblings,
+        accelerator=accelerator_hint(runner),
+    )
     # Beam warns of what no user can change, and logs what it then raises.
     logging.getLogger().setLevel(logging.CRITICAL + 1)
     # The threads that talk to other processes print what they die of, and then the run raises it.
-    if not config.is_local or has_siblings(config):
+    if not runner.is_local or runner.has_siblings:
         threading.excepthook = lambda _: None
     with _failing_as(start):
-        if not config.is_dataflow:
-            return _conclude(start, *_run(config, artifact, start.run_id))
-        start = _submit(config, artifact, start)
+        if not runner.is_dataflow:
+            return _conclude(start, *_run(runner, make_graph))
+        start = start._replace(job=_submit(runner, start.run_id, make_graph))
     with _failing_as(start):
         write_start(start)
-    return start if start.job is None or config.no_wait else finish(start, say)
+    return start if start.job is None or options.no_wait else finish(start, runner.options, say)
 
 
-def finish(start: Start, say: Say) -> Outcome:
+def finish(start: Start, options: PipelineOptions, say: Say) -> Outcome:
     """Waits for the job of a run, if it has one that is known, and accounts for it.
+
+    `options` are Beam's, by which the service is found.
 
     Raises:
         RunFailedError: the job failed, or nobody waited for its end.
@@ -99,7 +115,7 @@ def finish(start: Start, say: Say) -> Outcome:
         from pipeline.dataflow.job import follow  # Dataflow's client takes a second to import
 
         say(f"job {start.job.id}: {start.job.link}")
-        return _conclude(start, *follow(start.job, start.config.beam_options, say))
+        return _conclude(start, *follow(start.job, options, say))
 
 
 @contextmanager
@@ -112,16 +128,15 @@ def _failing_as(start: Start) -> Iterator[None]:
 
 
 def _finished_shards(start: Start) -> int:
-    output = start.config.output
     try:
-        return len(storage_for(output).names(join(output, run_folder(start.run_id))))
+        return len(storage_for(start.output).names(join(start.output, run_folder(start.run_id))))
     except OSError:  # whatever ended the run may be in the way of this as well
         return 0
 
 
 def _conclude(start: Start, seconds: float, metrics: Metrics | None) -> Outcome:
     """Accounts for a run that has ended after `seconds`, and puts its runs/<run>.json in place."""
-    account = read_account(start.config.output, start.run_id)
+    account = read_account(start.output, start.run_id)
     outcome = Outcome(start.run_id, start.model, seconds, account)
     facts = {
         "complete": not account.differences,
@@ -138,18 +153,30 @@ def _conclude(start: Start, seconds: float, metrics: Metrics | None) -> Outcome:
         "metrics": metrics.facts() if metrics else {},
         "files": [file._asdict() for file in account.files],
     }
-    write_run(start.config.output, start.run_id, start.facts() | facts)
+    write_run(start.output, start.run_id, start.facts() | facts)
     return outcome
 
 
-def _artifact(config: Config, say: Say) -> Artifact:
-    try:
-        artifact = resolve_model(config.model_choice(), say)
-    except ModelError as error:
-        raise UsageError(str(error)) from error
-    options = PipelineOptions(list(config.beam_options))
-    temporary = options.view_as(GoogleCloudOptions).temp_location
-    if config.is_local or not temporary:
+def _labelling(options: RunOptions, artifact: Artifact) -> Labelling:
+    return Labelling(
+        artifact,
+        Preprocessing(artifact.image_size, options.resize, options.max_pixels),
+        options.max_bytes,
+        kept_classes(options.top_k, len(artifact.labels)),
+        options.batch_size,
+    )
+
+
+def _result(options: RunOptions, run_id: str) -> Result:
+    return Result(
+        options.output, run_id, options.shard_size, options.resume, options.retry_all_errors
+    )
+
+
+def _publish(artifact: Artifact, runner: Runner) -> Artifact:
+    """The artifact with its network where the workers can read it."""
+    temporary = runner.options.view_as(GoogleCloudOptions).temp_location
+    if runner.is_local or not temporary:
         return artifact
     try:
         return publish_network(artifact, temporary)
@@ -157,20 +184,22 @@ def _artifact(config: Config, say: Say) -> Artifact:
         raise UsageError(f"--temp_location {temporary!r} cannot be written: {error}") from error
 
 
-def _submit(config: Config, artifact: Artifact, start: Start) -> Start:
+def _submit(runner: Runner, run_id: str, make_graph: MakeGraph) -> Job | None:
     from pipeline.dataflow.job import submit
 
-    p = beam.Pipeline(options=PipelineOptions(dataflow_options(config, start.run_id)))
-    build(p, config, artifact, start.run_id)
-    return start._replace(job=submit(p))
+    complete_options(runner, run_id)
+    p = beam.Pipeline(options=runner.options)
+    make_graph(p)
+    return submit(p)
 
 
-def _run(config: Config, artifact: Artifact, run_id: str) -> tuple[float, Metrics]:
+def _run(runner: Runner, make_graph: MakeGraph) -> tuple[float, Metrics]:
     notice_lost_workers()
     # `DirectRunner` would first try to download another runner: the in-process one is pinned.
-    runner = FnApiRunner() if config.is_local else config.runner
-    p = beam.Pipeline(runner=runner, options=PipelineOptions(list(config.beam_options)))
-    build(p, config, artifact, run_id)
+    p = beam.Pipeline(
+        runner=FnApiRunner() if runner.is_local else runner.name, options=runner.options
+    )
+    make_graph(p)
     started = time.monotonic()
     with shown_progress():
         try:

@@ -1,67 +1,48 @@
 """What can be known to fail is found before anything runs."""
 
 import os
+from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import (
-    PipelineOptions,
-    PortableOptions,
-    StandardOptions,
-    WorkerOptions,
-)
+from apache_beam.options.pipeline_options import PortableOptions, WorkerOptions
 
-from pipeline.config import Config, UsageError
 from pipeline.dataflow.options import check_dataflow
+from pipeline.options import RunOptions, UsageError
 from pipeline.running.run_ids import earlier_run_ids
+from pipeline.running.runner import Runner
 from transforms.list_images import Source, manifest_lines
-from transforms.models.errors import nearest
 from transforms.storage import is_local, storage_for
 from transforms.storage.uris import local_path
 
-_RUNNERS = StandardOptions.KNOWN_RUNNER_NAMES
 
-
-def check_config(config: Config) -> None:
+def check_options(options: RunOptions, runner: Runner) -> None:
     """Options that contradict each other or make no sense by themselves.
 
     Raises:
         UsageError: names the option, its value and what would work.
     """
-    if not config.sources():
+    if not options.inputs and not options.manifests:
         raise UsageError("nothing to classify: give --input PATH or --manifest FILE")
-    if not config.output:
+    if not options.output:
         raise UsageError("--output FOLDER is missing: say where the result goes")
-    for option, value in (
-        ("--batch-size", config.batch_size),
-        ("--shard-size", config.shard_size),
-        ("--max-bytes", config.max_bytes),
-        ("--max-pixels", config.max_pixels),
-    ):
-        if value < 1:
-            raise UsageError(f"{option} {value} must be at least 1")
-    if not (config.is_local or "." in config.runner or _is_beam_runner(config.runner)):
-        raise UsageError(
-            f"--runner {config.runner!r} is unknown{nearest(config.runner, _RUNNERS)}; "
-            f"Beam has {', '.join(_RUNNERS)}"
-        )
-    check_dataflow(config)
-    _check_beam_options(PipelineOptions(list(config.beam_options)), config.runner)
-    if config.retry_all_errors and not config.resume:
+    check_dataflow(options, runner)
+    _check_beam_options(runner)
+    if options.retry_all_errors and not options.resume:
         raise UsageError("--retry-all-errors goes with --resume: add it, or drop this option")
-    if not config.deadline_hours > 0:
-        raise UsageError(f"--deadline-hours {config.deadline_hours:g} must be more than 0")
-    if not 0 <= config.max_failure_rate <= 1:
+    if not options.deadline_hours > 0:
+        raise UsageError(f"--deadline-hours {options.deadline_hours:g} must be more than 0")
+    if not 0 <= options.max_failure_rate <= 1:
         raise UsageError(
-            f"--max-failure-rate {config.max_failure_rate:g} must be a share from 0 to 1"
+            f"--max-failure-rate {options.max_failure_rate:g} must be a share from 0 to 1"
         )
 
 
-def check_sources(config: Config) -> None:
+def check_sources(sources: Sequence[Source]) -> None:
     """Every input matches something and every manifest names something.
 
     Raises:
         UsageError: names the pattern or manifest that does not.
     """
-    for source in config.sources():
+    for source in sources:
         try:
             _check_source(source)
         except FileNotFoundError as error:
@@ -75,9 +56,9 @@ def check_sources(config: Config) -> None:
             ) from error
 
 
-def _check_beam_options(options: PipelineOptions, runner: str) -> None:
+def _check_beam_options(runner: Runner) -> None:
     """Values that Beam takes and nothing can work with."""
-    workers = options.view_as(WorkerOptions)
+    workers = runner.options.view_as(WorkerOptions)
     for option, number in (
         ("--num_workers", workers.num_workers),
         ("--max_num_workers", workers.max_num_workers),
@@ -85,13 +66,13 @@ def _check_beam_options(options: PipelineOptions, runner: str) -> None:
     ):
         if number is not None and number < 1:
             raise UsageError(f"{option} {number} must be at least 1")
-    endpoint = options.view_as(PortableOptions).job_endpoint
-    if runner.lower().removesuffix("runner") == "portable" and not endpoint:
+    endpoint = runner.options.view_as(PortableOptions).job_endpoint
+    if runner.kind == "portable" and not endpoint:
         example = "--job_endpoint=localhost:8099"
         raise UsageError(f"PortableRunner needs --job_endpoint, such as {example}")
 
 
-def check_output(config: Config) -> set[str]:
+def check_output(output: str, resume: bool) -> set[str]:
     """The output folder can be written and holds no earlier run, unless this one resumes.
 
     Returns:
@@ -100,37 +81,31 @@ def check_output(config: Config) -> set[str]:
     Raises:
         UsageError: it cannot, or it does.
     """
-    output = config.output
     storage = storage_for(output)
     if is_local(output) and os.path.isfile(local_path(output)):
         raise UsageError(f"--output {output!r} is a file; give a folder, which may be a new one")
     try:
         earlier = earlier_run_ids(output)
-        if config.resume or not earlier:
+        if resume or not earlier:
             storage.check_writable(output)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--output {output!r} cannot be written: {reason}") from error
-    check_unused(config, earlier)
+    check_unused(output, earlier, resume)
     return earlier
 
 
-def check_unused(config: Config, earlier: set[str]) -> None:
+def check_unused(output: str, earlier: set[str], resume: bool) -> None:
     """The output folder holds no earlier run, unless this one resumes.
 
     Raises:
         UsageError: it does.
     """
-    if earlier and not config.resume:
+    if earlier and not resume:
         raise UsageError(
-            f"--output {config.output!r} already holds the results of a run, which are never "
+            f"--output {output!r} already holds the results of a run, which are never "
             f"overwritten: add --resume to go on from them, or give another folder"
         )
-
-
-def _is_beam_runner(name: str) -> bool:
-    known = {runner.lower() for runner in _RUNNERS}
-    return name.lower() in known or f"{name.lower()}runner" in known
 
 
 def _check_source(source: Source) -> None:

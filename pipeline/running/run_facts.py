@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from pipeline import __version__
-from pipeline.config import Config, UsageError
+from pipeline.options import RunOptions, UsageError
 from pipeline.running.beam_options import without_secrets
 from transforms.layout import start_name
 from transforms.models.artifact import Artifact
@@ -41,28 +41,31 @@ class Start(NamedTuple):
     model: str
     engine: str
     classes: int
-    config: Config
+    output: str
+    configuration: dict[str, Any]  # the options, without secrets
     versions: dict[str, str]
     job: Job | None = None
 
     @classmethod
-    def of(cls, config: Config, artifact: Artifact, run_id: str, now: datetime) -> "Start":
+    def of(cls, options: RunOptions, artifact: Artifact, run_id: str, now: datetime) -> "Start":
         """A run that starts now."""
         versions = {name: version(name) for name in _REPORTED_PACKAGES}
+        shown = {"beam_options": without_secrets(options.beam_options)}
         return cls(
             run_id,
             now.isoformat(timespec="seconds"),
             artifact.model,
             artifact.engine,
             len(artifact.labels),
-            config,
+            options.output,
+            asdict(options) | shown,
             {"mobilenet-beam": __version__} | versions,
         )
 
     @property
     def finish_command(self) -> str:
         """What accounts for the run once its job has ended."""
-        return shlex.join(["python", "-m", "pipeline.finish", self.config.output, self.run_id])
+        return shlex.join(["python", "-m", "pipeline.finish", self.output, self.run_id])
 
     def facts(self) -> dict[str, Any]:
         """As they stand in runs/<run>.json."""
@@ -72,8 +75,7 @@ class Start(NamedTuple):
             "engine": self.engine,
             "classes": self.classes,
             "job": self.job and self.job._asdict(),
-            "configuration": asdict(self.config)
-            | {"beam_options": without_secrets(self.config.beam_options)},
+            "configuration": self.configuration,
             "versions": self.versions,
         }
 
@@ -81,9 +83,7 @@ class Start(NamedTuple):
 def write_start(start: Start) -> None:
     """Writes ledger/<run>.json."""
     text = json.dumps({"run_id": start.run_id, **start.facts()}, indent=2)
-    storage_for(start.config.output).write(
-        start.config.output, start_name(start.run_id), text.encode()
-    )
+    storage_for(start.output).write(start.output, start_name(start.run_id), text.encode())
 
 
 def read_start(output: str, run_id: str) -> Start:
@@ -98,17 +98,20 @@ def read_start(output: str, run_id: str) -> Start:
             facts = json.load(file)
     except (OSError, ValueError) as error:
         raise UsageError(f"{output!r} has no run {run_id!r} that was submitted: {error}") from error
-    configuration: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in facts["configuration"].items()
-    }
-    return Start(
-        facts["run_id"],
-        facts["started"],
-        facts["model"],
-        facts["engine"],
-        facts["classes"],
-        Config(**configuration),
-        facts["versions"],
-        facts["job"] and Job(**facts["job"]),
-    )
+    try:
+        return Start(
+            facts["run_id"],
+            facts["started"],
+            facts["model"],
+            facts["engine"],
+            facts["classes"],
+            output,
+            asdict(RunOptions()) | facts["configuration"],
+            facts["versions"],
+            facts["job"] and Job(**facts["job"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} was written by another version of this package, and lacks {error}: "
+            f"finish the run with that version"
+        ) from error

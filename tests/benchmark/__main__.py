@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmark.limit import measure_limit
+from transforms.choices import Precision
 from transforms.cores import available_cores
 from transforms.models.artifact import NetworkRequest, network_for
-from transforms.models.resolve import Precision
 
 _PHOTOS = Path("tests/data/photos")
 _FIRST_SHARD = 64  # images in the first file, whose appearance is the first row
@@ -142,7 +142,6 @@ def build(weights: Path, precision: Precision) -> str:
     """Builds the network beforehand, as a second run finds it; its path."""
     request = NetworkRequest(
         name="mobilenet",
-        model_file=None,
         weights_file=str(weights),
         weights_name=str(weights),
         alpha=1.0,

@@ -21,7 +21,7 @@ import apache_beam as beam
 import click
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipeline.config import Config
+from pipeline.options import RunOptions
 from tests.benchmark.__main__ import random_weights
 from transforms.cut_shards import CutShards
 from transforms.earlier_rows import ReadEarlierRows
@@ -31,7 +31,7 @@ from transforms.list_images import ListImages, Source
 from transforms.schema import parquet_bytes
 
 _MODEL = "model@0"
-_SHARD_SIZE = Config.shard_size
+_SHARD_SIZE = RunOptions.shard_size
 
 
 @click.group()

@@ -237,7 +237,7 @@ def test_a_failed_job_raises_the_reason_that_the_service_gives() -> None:
     options = [*recorder.options(), "--project=my-project", "--region=europe-west4"]
     said: list[str] = []
     with pytest.raises(JobFailedError) as failure:
-        follow(Job(JOB_ID, "my-project", "europe-west4"), options, said.append)
+        follow(Job(JOB_ID, "my-project", "europe-west4"), PipelineOptions(options), said.append)
     recorder.stop()
     assert recorder.importance == ["4"]
     assert said == ["running: listing and loading, 0 s"]

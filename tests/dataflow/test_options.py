@@ -11,14 +11,9 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from pipeline.config import Config, UsageError
-from pipeline.dataflow.options import (
-    GPUS,
-    accelerator_hint,
-    check_dataflow,
-    dataflow_options,
-    parse_gpu,
-)
+from pipeline.dataflow.options import accelerator_hint, check_dataflow, complete_options
+from pipeline.options import RunOptions, UsageError
+from pipeline.running.runner import settle_runner
 
 RUN = "r-20261123T101500-a1b2"
 NEEDED = (
@@ -27,7 +22,7 @@ NEEDED = (
     "--temp_location=gs://bucket/tmp",
     "--sdk_container_image=europe-docker.pkg.dev/my-project/images/worker:1",
 )
-JOB = Config(
+JOB = RunOptions(
     inputs=("gs://bucket/in",),
     output="gs://bucket/out",
     runner="DataflowRunner",
@@ -35,15 +30,26 @@ JOB = Config(
 )
 
 
-def refusal(config: Config) -> str:
+def check(options: RunOptions) -> None:
+    check_dataflow(options, settle_runner(options))
+
+
+def refusal(options: RunOptions) -> str:
     with pytest.raises(UsageError) as error:
-        check_dataflow(config)
+        check(options)
     return str(error.value)
 
 
+def submitted(options: RunOptions) -> PipelineOptions:
+    """Beam's options as the job has them."""
+    runner = settle_runner(options)
+    complete_options(runner, RUN)
+    return runner.options
+
+
 def test_a_whole_job_is_taken_with_and_without_a_gpu() -> None:
-    check_dataflow(JOB)
-    check_dataflow(replace(JOB, gpu="nvidia-tesla-t4:2"))
+    check(JOB)
+    check(replace(JOB, gpu="nvidia-tesla-t4:2"))
 
 
 @pytest.mark.parametrize("option", ["--project", "--region", "--temp_location"])
@@ -115,7 +121,7 @@ def test_the_package_may_come_from_a_file_instead_of_an_image(tmp_path: Path) ->
         f"--requirements_file={requirements}",
         "--setup_file=./pyproject.toml",
     ):
-        check_dataflow(replace(JOB, beam_options=(*NEEDED[:3], option)))
+        check(replace(JOB, beam_options=(*NEEDED[:3], option)))
     requirements.write_text("pillow\n")
     assert "lacks this package" in refusal(
         replace(JOB, beam_options=(*NEEDED[:3], f"--requirements_file={requirements}"))
@@ -123,24 +129,18 @@ def test_the_package_may_come_from_a_file_instead_of_an_image(tmp_path: Path) ->
 
 
 def test_the_hint_names_a_machine_unless_the_user_does() -> None:
-    assert accelerator_hint(JOB) is None
+    assert accelerator_hint(settle_runner(JOB)) is None
     job = replace(JOB, gpu="nvidia-tesla-t4")
-    assert accelerator_hint(job) == (
+    assert accelerator_hint(settle_runner(job)) == (
         "type:nvidia-tesla-t4;count:1;machine_type:n1-standard-8;install-nvidia-driver"
     )
     own = replace(job, beam_options=(*NEEDED, "--machine_type=n1-standard-16"))
-    assert accelerator_hint(own) == "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
-
-
-def test_every_gpu_has_a_machine_for_each_number_of_them() -> None:
-    assert parse_gpu("nvidia-h100-mega-80gb").machine_type == "a3-megagpu-8g"
-    for name, machines in GPUS.items():
-        for number, machine in machines.items():
-            assert parse_gpu(f"{name}:{number}").machine_type == machine
+    hint = accelerator_hint(settle_runner(own))
+    assert hint == "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 
 
 def test_what_the_user_leaves_open_is_filled_in() -> None:
-    options = PipelineOptions(dataflow_options(replace(JOB, gpu="nvidia-l4:2"), RUN))
+    options = submitted(replace(JOB, gpu="nvidia-l4:2"))
     cloud = options.view_as(GoogleCloudOptions)
     debug = options.view_as(DebugOptions)
     assert cloud.job_name == "mobilenet-beam-r-20261123t101500-a1b2"
@@ -148,7 +148,7 @@ def test_what_the_user_leaves_open_is_filled_in() -> None:
     assert debug.experiments == ["no_use_multiple_sdk_containers"]
     assert debug.number_of_worker_harness_threads == 4  # two a GPU
     assert options.view_as(WorkerOptions).disk_size_gb == 50
-    cpu = PipelineOptions(dataflow_options(JOB, RUN))
+    cpu = submitted(JOB)
     assert cpu.view_as(WorkerOptions).disk_size_gb is None
     assert cpu.view_as(DebugOptions).number_of_worker_harness_threads == 2
 
@@ -159,16 +159,9 @@ def test_what_the_user_says_wins() -> None:
         *("--experiments=use_multiple_sdk_containers", "--number_of_worker_harness_threads=7"),
     )
     job = replace(JOB, gpu="nvidia-l4", beam_options=(*NEEDED, *own))
-    options = PipelineOptions(dataflow_options(job, RUN))
+    options = submitted(job)
     assert options.view_as(GoogleCloudOptions).job_name == "mine"
     assert "team=x" in options.view_as(GoogleCloudOptions).labels
     assert options.view_as(WorkerOptions).disk_size_gb == 99
     assert options.view_as(DebugOptions).experiments == ["use_multiple_sdk_containers"]
     assert options.view_as(DebugOptions).number_of_worker_harness_threads == 7
-
-
-def test_the_workers_decide_the_engine_and_not_this_machine() -> None:
-    assert JOB.model_choice().engine == "litert"
-    assert replace(JOB, gpu="nvidia-l4").model_choice().engine == "tensorflow"
-    assert replace(JOB, precision="bfloat16").model_choice().engine == "tensorflow"
-    assert replace(JOB, runner="DirectRunner").model_choice().engine == "auto"

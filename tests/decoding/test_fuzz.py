@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.helpers.image_files import saved
 from tests.helpers.model_fixtures import PHOTOS
 from tests.helpers.odd_images import odd_images, picture, plain_files
-from transforms.decode_images import Preprocessing, Resize, decode_image
+from transforms.choices import Resize
+from transforms.decode_images import Preprocessing, decode_image
 from transforms.failures import ImageError
 
 SIDE = 32

@@ -9,8 +9,9 @@ from PIL import Image
 
 from tests.helpers.image_files import saved
 from tests.helpers.odd_images import content_of, odd_images, picture
+from transforms.choices import Resize
 from transforms.decoding import large_webp
-from transforms.decoding.decode_image import Preprocessing, Resize, decode_opened, open_for_decoding
+from transforms.decoding.decode_image import Preprocessing, decode_opened, open_for_decoding
 from transforms.decoding.large_webp import LargeWebp
 from transforms.failures import ImageError
 

@@ -18,9 +18,7 @@ from transforms.models.build_network import build_network
 
 @pytest.fixture
 def engine(tiny_model: TinyModel, tmp_path: Path) -> TensorFlowEngine:
-    request = NetworkRequest(
-        "tiny", str(tiny_model.path), None, "", 0.0, None, 0, "float32", "tensorflow"
-    )
+    request = NetworkRequest("tiny", "float32", "tensorflow", model_file=str(tiny_model.path))
     build_network(request, tmp_path)
     return TensorFlowEngine(str(tmp_path / "saved_model"), TINY_SIZE, top_k=2, batch_size=8)
 
@@ -115,9 +113,7 @@ def test_no_memory_for_a_single_image_is_a_memory_error(
 def test_the_classes_are_those_of_litert(
     engine: TensorFlowEngine, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    request = NetworkRequest(
-        "tiny", str(tiny_model.path), None, "", 0.0, None, 0, "float32", "litert"
-    )
+    request = NetworkRequest("tiny", "float32", "litert", model_file=str(tiny_model.path))
     build_network(request, tmp_path)
     some = images(19)
     classes, scores = engine.top_k(some)

@@ -14,7 +14,7 @@ LABELS = (Label(0, None, "a"), Label(1, None, "b"))
 
 
 def request(tiny: TinyModel, **changes: Any) -> NetworkRequest:
-    whole = NetworkRequest("tiny", str(tiny.path), None, "", 0.0, None, 0, "float32", "litert")
+    whole = NetworkRequest("tiny", "float32", "litert", model_file=str(tiny.path))
     return whole._replace(**changes)
 
 

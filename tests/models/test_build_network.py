@@ -29,9 +29,6 @@ def photographs(size: int) -> list[NDArray[np.uint8]]:
 def request(name: str, **changes: Any) -> NetworkRequest:
     whole = NetworkRequest(
         name=name,
-        model_file=None,
-        weights_file=None,
-        weights_name="",
         alpha=0.35 if name == "mobilenet_v2" else 0.75,
         image_size=SIZE,
         classes=CLASSES,

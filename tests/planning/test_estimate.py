@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.config import UsageError
+from pipeline.options import UsageError
 from pipeline.planning.estimate import (
     Requests,
     Speed,

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.options import NetworkOptions
 from pipeline.planning.measure_rates import measure_rates, rate
 from tests.helpers.model_fixtures import PHOTOS, TINY_SIZE, TinyModel
 from transforms.decode_images import Preprocessing
 from transforms.models.artifact import Artifact
-from transforms.models.resolve import ModelChoice, resolve_model
+from transforms.models.resolve import resolve_model
 from transforms.records import ListedImage
 
 PREPROCESSING = Preprocessing(TINY_SIZE, "crop", 10**9)
@@ -19,8 +20,8 @@ def artifact(tiny_model: TinyModel, caches: dict[str, str]) -> Artifact:
         for name, value in caches.items():
             patch.setenv(name, value)
         model, labels = str(tiny_model.path), str(tiny_model.labels)
-        choice = ModelChoice(model, None, None, "imagenet", labels, 2, "crop", "float32", "litert")
-        return resolve_model(choice, say=lambda _: None)
+        options = NetworkOptions(model=model, labels=labels, top_k=2, engine="litert")
+        return resolve_model(options.model_choice(), say=lambda _: None)
 
 
 def test_a_rate_is_calls_a_second_over_whole_passes() -> None:

@@ -16,10 +16,11 @@ from click.testing import CliRunner, Result
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from pipeline.config import Config
+from pipeline.options import RunOptions
 from pipeline.planning.plan import _workers
 from pipeline.planning.prices import Prices
 from pipeline.run import main
+from pipeline.running.runner import settle_runner
 from tests.helpers.gcs_emulator import Proxy
 from tests.helpers.model_fixtures import PHOTOS, ROOT, Command, TinyModel
 from tests.helpers.tar_files import tar_of
@@ -258,8 +259,8 @@ def test_a_long_manifest_is_counted_in_bounded_memory(tmp_path: Path) -> None:
 
 def test_workers_are_those_that_the_users_options_ask_for() -> None:
     def planned(*beam_options: str, gpu: str | None = None) -> list[str]:
-        config = Config(gpu=gpu, beam_options=beam_options)
-        return [worker.name for worker in _workers(config, Prices())]
+        runner = settle_runner(RunOptions(gpu=gpu, beam_options=beam_options))
+        return [worker.name for worker in _workers(runner, Prices())]
 
     assert planned(gpu="nvidia-tesla-t4:2") == ["n1-standard-16 + nvidia-tesla-t4 x 2"]
     assert planned("--machine_type=n1-highmem-4", gpu="nvidia-tesla-t4") == [

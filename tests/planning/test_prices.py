@@ -1,8 +1,8 @@
 import pytest
 from apache_beam.testing.load_tests import dataflow_cost_consts as beam_prices
 
-from pipeline.config import UsageError
-from pipeline.dataflow.options import GPUS, Gpu
+from pipeline.dataflow.gpus import GPUS, Gpu
+from pipeline.options import UsageError
 from pipeline.planning.prices import PRICES_FILE, Prices, Worker
 
 PRICES = Prices()

@@ -15,14 +15,15 @@ import yaml
 from click.testing import CliRunner
 
 from pipeline import __version__
-from pipeline.config import Config
 from pipeline.dataflow.flex_template import METADATA, options
-from pipeline.dataflow.options import Gpu, check_dataflow
+from pipeline.dataflow.gpus import Gpu
+from pipeline.dataflow.options import check_dataflow
+from pipeline.options import RunOptions
 from pipeline.planning.estimate import estimate, requests_for, shuffled_gb, worker_speed
 from pipeline.planning.measure_rates import Rates
 from pipeline.planning.prices import Prices
 from pipeline.run import main
-from pipeline.running.beam_options import check_beam_options
+from pipeline.running.runner import settle_runner
 from tests.helpers.model_fixtures import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -212,11 +213,10 @@ def test_commands_of_the_readme_have_options_that_exist() -> None:
     assert len(found) >= 4
     for words in found:
         context = main.make_context("run", list(words))
-        check_beam_options(context.args, own=[])
-        given = {name: value for name, value in context.params.items() if value is not None}
-        assert given["inputs"]
-        assert given["output"]
-        check_dataflow(Config(**given, beam_options=tuple(context.args)))
+        options = RunOptions(**context.params, beam_options=tuple(context.args))
+        assert options.inputs
+        assert options.output
+        check_dataflow(options, settle_runner(options))
     for module in re.findall(r"python -m ([\w.]+)", README):
         assert find_spec(module) is not None
 

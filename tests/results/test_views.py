@@ -7,7 +7,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from pipeline.config import UsageError
+from pipeline.options import UsageError
 from pipeline.results.views import connect
 from tests.helpers.gcs_emulator import Proxy
 from tests.helpers.made_outputs import FIRST, SECOND, failed, predicted, write_run

@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from pipeline.config import Config
+from pipeline.options import RunOptions
 from pipeline.running.beam_options import without_secrets
 from pipeline.running.run_facts import Start
 from transforms.models.artifact import Artifact
@@ -32,9 +32,9 @@ def test_values_of_secrets_are_hidden(options: list[str], shown: list[str]) -> N
 
 
 def test_what_is_written_of_a_run_holds_no_secret() -> None:
-    config = Config(output="out", beam_options=("--s3_secret_access_key=abc", "--project=p"))
+    options = RunOptions(output="out", beam_options=("--s3_secret_access_key=abc", "--project=p"))
     artifact = Artifact("network", "litert", "model@1", 224, ())
-    start = Start.of(config, artifact, "r-1", datetime(2026, 11, 24, tzinfo=timezone.utc))
+    start = Start.of(options, artifact, "r-1", datetime(2026, 11, 24, tzinfo=timezone.utc))
     written = json.dumps(start.facts())
     assert "abc" not in written
     assert "--project=p" in written

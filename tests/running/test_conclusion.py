@@ -4,8 +4,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from pipeline.config import Config
 from pipeline.dataflow.job import JobFailedError
+from pipeline.options import RunOptions
 from pipeline.running.conclusion import report_failure
 from pipeline.running.launch import RunFailedError
 from pipeline.running.run_facts import Job, Start
@@ -16,9 +16,9 @@ RESUME = "python -m pipeline.run --resume"
 
 
 def failure(error: Exception) -> RunFailedError:
-    config = Config(inputs=("gs://b/in",), output="gs://b/my out", runner="DataflowRunner")
+    options = RunOptions(inputs=("gs://b/in",), output="gs://b/my out", runner="DataflowRunner")
     start = Start.of(
-        config, Artifact("", "litert", "m@0", 224, ()), "r-1", datetime.now(timezone.utc)
+        options, Artifact("", "litert", "m@0", 224, ()), "r-1", datetime.now(timezone.utc)
     )
     failed = RunFailedError(start._replace(job=Job("job-1", "p", "europe-west4")), finished=0)
     failed.__cause__ = error

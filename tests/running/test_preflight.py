@@ -3,17 +3,14 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.config import Config
 from pipeline.run import main
-from pipeline.running import launch
+from pipeline.running.account import Account, read_account
 from tests.helpers.model_fixtures import PHOTOS, Command, TinyModel
-from transforms.models.artifact import Artifact
 
 pytestmark = pytest.mark.usefixtures("own_caches")
 
@@ -198,15 +195,12 @@ def test_results_of_an_earlier_run_are_never_overwritten(
 def test_a_part_file_that_is_gone_at_the_end_is_exit_code_4_naming_it(
     tmp_path: Path, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_pipeline = launch._run
-
-    def run_and_lose(config: Config, artifact: Artifact, run_id: str) -> Any:
-        ended = run_pipeline(config, artifact, run_id)
+    def lose_and_read(output: str, run_id: str) -> Account:
         (part,) = (tmp_path / "out" / "predictions").rglob("*00001.parquet")
         part.unlink()
-        return ended
+        return read_account(output, run_id)
 
-    monkeypatch.setattr(launch, "_run", run_and_lose)
+    monkeypatch.setattr("pipeline.running.launch.read_account", lose_and_read)
     options = ["--input", str(PHOTOS), "--output", str(tmp_path / "out"), "--shard-size", "5"]
     result = invoke([*options, *tiny_model.options()])
     assert result.exit_code == 4

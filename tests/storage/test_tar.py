@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from pipeline.config import Config, UsageError
+from pipeline.options import UsageError
 from pipeline.run import main
 from pipeline.running.preflight import check_output, check_sources
 from tests.helpers.gcs_emulator import Proxy, status
@@ -555,9 +555,9 @@ def test_resume_skips_the_images_of_a_tar_until_it_is_replaced(
 def test_member_that_cannot_be_is_wrong_usage(tmp_path: Path, shard: Path) -> None:
     gone = f"{shard}::gone.jpg"
     with pytest.raises(UsageError, match=r"--input '.*/shard.tar::gone.jpg' matches nothing"):
-        check_sources(Config(inputs=(gone,)))
+        check_sources([Source("input", gone)])
     with pytest.raises(UsageError) as caught:
-        check_output(Config(output=gone))
+        check_output(gone, resume=False)
     said = f"--output {gone!r} cannot be written: {gone}/runs is in a tar, and tars are only read"
     assert str(caught.value) == said
 

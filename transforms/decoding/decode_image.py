@@ -1,6 +1,6 @@
 """From the bytes of an image file to the pixels a network takes, in this process."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,7 @@ from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 
+from transforms.choices import Resize
 from transforms.decoding.colour import rgb_conversion
 from transforms.decoding.decoding_cost import (
     Cost,
@@ -22,8 +23,6 @@ from transforms.decoding.resize import Box, resize, resize_in_bands
 from transforms.decoding.strip_metadata import Stripped, strip_metadata
 from transforms.decoding.tiff_samples import SampledTiff, is_mistaken_by_pillow
 from transforms.failures import ImageError, too_many_pixels
-
-Resize = Literal["crop", "squash", "keras"]
 
 # EXIF 2.32, tag 0x0112: how to turn the stored picture upright.
 _TURNS = {

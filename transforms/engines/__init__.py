@@ -4,13 +4,12 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from transforms.choices import EngineName
 from transforms.engines.base import Engine, best_first
 from transforms.models.artifact import Artifact
 from transforms.models.publish import fetched_network
 
-__all__ = ["Engine", "EngineName", "best_first", "gpu_is_visible", "load_engine", "resolve_engine"]
-
-EngineName = Literal["auto", "tensorflow", "litert"]
+__all__ = ["Engine", "best_first", "gpu_is_visible", "load_engine", "resolve_engine"]
 
 
 def resolve_engine(name: EngineName, precision: str) -> Literal["tensorflow", "litert"]:

@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from transforms.choices import AUTO
 from transforms.models.errors import ModelError
 from transforms.models.labels import Label
 from transforms.models.weights import cache_folder, sha256_of
@@ -27,21 +28,18 @@ MODEL_ERROR_FILE = "error.txt"
 _BUILDER = 4
 
 
-AUTO: Final = "auto"
-
-
 class NetworkRequest(NamedTuple):
     """What determines a network's outputs, file contents by their hash."""
 
     name: str  # an architecture, or the stem of a .keras file
-    model_file: str | None  # the user's .keras file
-    weights_file: str | None
-    weights_name: str
-    alpha: float
-    image_size: int | None  # None: the .keras file says
-    classes: int
     precision: str
     engine: Literal["tensorflow", "litert"]
+    model_file: str | None = None  # the user's .keras file, which says all that follows but scaling
+    weights_file: str | None = None
+    weights_name: str = ""
+    alpha: float = 0.0
+    image_size: int | None = None
+    classes: int = 0
     scaling: str = AUTO  # of the pixels for a .keras file: a key of `SCALINGS`, or found out
 
 

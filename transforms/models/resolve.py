@@ -2,11 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from transforms.engines import EngineName, resolve_engine
-from transforms.models.artifact import (
+from transforms.choices import (
     AUTO,
+    DEFAULT_ALPHA,
+    DEFAULT_IMAGE_SIZE,
+    DEFAULT_TOP_K,
+    IMAGENET,
+    ModelChoice,
+)
+from transforms.engines import resolve_engine
+from transforms.models.artifact import (
     Artifact,
     Network,
     NetworkRequest,
@@ -19,33 +26,11 @@ from transforms.models.weights import fetched, own_weights, published_weights
 from transforms.models.zoo import architecture
 from transforms.storage import is_local, storage_for
 
-Precision = Literal["float32", "int8", "float16", "bfloat16"]
-ScalingName = Literal["auto", "-1..1", "0..1", "0..255"]
-
-IMAGENET: Final = "imagenet"
-DEFAULT_ALPHA: Final = 1.0
-DEFAULT_IMAGE_SIZE: Final = 224
-DEFAULT_TOP_K: Final = 5
 # What else models are saved as, each told apart from a name that is misspelt.
 _HDF5: Final = (".h5", ".hdf5")
 _OTHER_KINDS: Final = (".tflite", ".pb", ".onnx", ".pt", ".pth", ".ckpt", ".safetensors")
 _LEAST_SIZE: Final = 32  # pixels: five halvings leave one
 _LEAST_ALPHA: Final = 0.1
-
-
-class ModelChoice(NamedTuple):
-    """The user's options that concern the model; None where an option was not given."""
-
-    model: str
-    alpha: float | None
-    image_size: int | None
-    weights: str
-    labels: str | None
-    top_k: int | None
-    resize: str
-    precision: Precision
-    engine: EngineName
-    scaling: ScalingName = AUTO
 
 
 def resolve_model(choice: ModelChoice, say: Callable[[str], None]) -> Artifact:
@@ -88,11 +73,6 @@ def _own_request(choice: ModelChoice, path: Path) -> NetworkRequest:
     return NetworkRequest(
         name=path.stem,
         model_file=str(path),
-        weights_file=None,
-        weights_name="",
-        alpha=0.0,
-        image_size=None,
-        classes=0,
         precision=choice.precision,
         engine=_engine(choice),
         scaling=choice.scaling,
@@ -116,7 +96,7 @@ def own_model_file(model: str) -> Path:
             f"--model {model!r}: {kind} files are not taken; convert it to Keras and save that "
             "with model.save('x.keras')"
         )
-    path = Path(model).expanduser() if is_local(model) else fetched(model)
+    path = Path(model) if is_local(model) else fetched(model)
     if not path.is_file():
         wrong = "is not a file" if path.exists() else "does not exist"
         raise ModelError(f"--model {model!r} {wrong}; give the path of a .keras file")
@@ -157,7 +137,6 @@ def _request(
         weights = str(own_weights(choice.weights))
     return NetworkRequest(
         name=entry.name,
-        model_file=None,
         weights_file=weights,
         weights_name=choice.weights,
         alpha=alpha,

@@ -72,7 +72,7 @@ def own_weights(location: str) -> Path:
         ModelError: there is no such file.
     """
     if is_local(location):
-        path = Path(location).expanduser()
+        path = Path(location)
         if not path.is_file():
             raise ModelError(f"--weights {location!r} is not a file; give a path, or 'imagenet'")
         return path
