@@ -6,11 +6,7 @@ run from a Flex Template it does not know the job: that must be over.
 
 import click
 
-from pipeline.console.command import LOCATION, SETTINGS, OneLineErrors
-from pipeline.running.beam_options import parse_beam_options
-from pipeline.running.conclusion import exit_code, report_failure, summary
-from pipeline.running.launch import RunFailedError, finish
-from pipeline.running.run_facts import read_start
+from pipeline.console.command import LOCATION, SETTINGS, OneLineErrors, lasting_imports
 
 _PROG = "python -m pipeline.finish"
 
@@ -25,15 +21,23 @@ def main(context: click.Context, /, output: str, run_id: str) -> None:
     RUN_ID is the name of a file in OUTPUT/ledger. A run from a Flex Template is accounted for as it
     is: wait for the end of its job first.
     """
+    with lasting_imports():
+        from pipeline.running import conclusion
+        from pipeline.running.beam_options import parse_beam_options
+        from pipeline.running.launch import RunFailedError, finish
+        from pipeline.running.run_facts import read_start
+
     start = read_start(output, run_id)
     configuration = start.configuration
     beam_options = parse_beam_options(configuration["beam_options"])
     try:
         outcome = finish(start, beam_options, say=lambda line: click.echo(line, err=True))
     except RunFailedError as error:
-        context.exit(report_failure(error, "the command that began the run, with --resume"))
-    click.echo(summary(outcome, output, configuration["resume"]))
-    context.exit(exit_code(outcome, output, configuration["max_failure_rate"]))
+        context.exit(
+            conclusion.report_failure(error, "the command that began the run, with --resume")
+        )
+    click.echo(conclusion.summary(outcome, output, configuration["resume"]))
+    context.exit(conclusion.exit_code(outcome, output, configuration["max_failure_rate"]))
 
 
 if __name__ == "__main__":

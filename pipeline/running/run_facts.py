@@ -112,6 +112,6 @@ def read_start(output: str, run_id: str) -> Start:
         )
     except (KeyError, TypeError) as error:
         raise UsageError(
-            f"{path} was written by another version of this package, and lacks {error}: "
-            f"finish the run with that version"
+            f"{path!r} is of another version of this package ({type(error).__name__}: {error}): "
+            f"end the run with the version that began it"
         ) from error

@@ -1,14 +1,10 @@
 """Beam's options on their way through."""
 
-import json
-from datetime import datetime, timezone
-
 import pytest
+from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions
 
-from pipeline.options import RunOptions
-from pipeline.running.beam_options import without_secrets
-from pipeline.running.run_facts import Start
-from transforms.models.artifact import Artifact
+from pipeline.options import UsageError
+from pipeline.running.beam_options import parse_beam_options, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -31,10 +27,15 @@ def test_values_of_secrets_are_hidden(options: list[str], shown: list[str]) -> N
     assert list(without_secrets(options)) == shown
 
 
-def test_what_is_written_of_a_run_holds_no_secret() -> None:
-    options = RunOptions(output="out", beam_options=("--s3_secret_access_key=abc", "--project=p"))
-    artifact = Artifact("network", "litert", "model@1", 224, ())
-    start = Start.of(options, artifact, "r-1", datetime(2026, 11, 24, tzinfo=timezone.utc))
-    written = json.dumps(start.facts())
-    assert "abc" not in written
-    assert "--project=p" in written
+def test_beams_options_are_parsed_and_what_is_none_is_refused() -> None:
+    options = parse_beam_options(["--project=p", "--experiments", "a", "--experiments=b"])
+    assert options.view_as(GoogleCloudOptions).project == "p"
+    assert options.view_as(DebugOptions).experiments == ["a", "b"]
+    for argument, message in (
+        ("--projet=p", "no such option: --projet; did you mean --project?"),
+        ("photos", "unexpected argument 'photos'; an input is given as --input photos"),
+        ("--max_num_workers=many", "invalid int value: 'many'"),
+    ):
+        with pytest.raises(UsageError) as error:
+            parse_beam_options([argument])
+        assert message in str(error.value)
