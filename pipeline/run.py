@@ -77,13 +77,9 @@ def _run(options: RunOptions, flags: Sequence[str], arguments: Sequence[str]) ->
 def _plan(options: RunOptions, runner: "Runner") -> str:
     from pipeline.planning.describe_plan import describe_plan, plan_json
     from pipeline.planning.plan import make_plan
-    from pipeline.planning.prices import Prices
 
-    prices = Prices()
-    plan = make_plan(options, runner, _say, prices)
-    if options.dry_run == "json":
-        return plan_json(plan, prices)
-    return describe_plan(plan, options, prices)
+    plan = make_plan(options, runner, _say)
+    return plan_json(plan) if options.dry_run == "json" else describe_plan(plan)
 
 
 def _say(line: str) -> None:

@@ -21,11 +21,23 @@ from transforms.storage import is_local
 from transforms.storage.uris import scheme_of
 
 PACKAGE: Final = "mobilenet-beam"
-_BOOT_DISK_GB: Final = 50  # Dataflow's default of 25 is too small for CUDA's libraries
+# https://cloud.google.com/dataflow/docs/shuffle-for-batch; too small for CUDA's libraries
+_USUAL_DISK_GB: Final = 25
+_GPU_DISK_GB: Final = 50
 # One bundle keeps every core of a worker busy, a second one covers its end. More of them would
 # only raise the number of shards that a lost worker takes with it.
-BUNDLES_AT_ONCE: Final = 2  # for each GPU, where there is one
+_BUNDLES_AT_ONCE: Final = 2  # for each GPU, where there is one
 _ONE_PROCESS: Final = f"no_{PROCESS_PER_CORE}"
+
+
+def bundles_at_once(gpu: Gpu | None) -> int:
+    """Bundles that a worker has under way, with its GPUs or without any."""
+    return _BUNDLES_AT_ONCE * (1 if gpu is None else gpu.number)
+
+
+def boot_disk_gb(gpu: Gpu | None) -> int:
+    """Gigabytes of a worker's disk where the user names no other."""
+    return _USUAL_DISK_GB if gpu is None else _GPU_DISK_GB
 
 
 def accelerator_hint(runner: Runner) -> str | None:
@@ -56,10 +68,9 @@ def complete_options(runner: Runner, run_id: str) -> None:
     if PROCESS_PER_CORE not in (debug.experiments or []):
         debug.add_experiment(_ONE_PROCESS)  # one model a worker, its threads decode for it
     if debug.number_of_worker_harness_threads is None:
-        gpus = runner.gpu.number if runner.gpu is not None else 1
-        debug.number_of_worker_harness_threads = BUNDLES_AT_ONCE * gpus
+        debug.number_of_worker_harness_threads = bundles_at_once(runner.gpu)
     if runner.gpu is not None and worker.disk_size_gb is None:
-        worker.disk_size_gb = _BOOT_DISK_GB
+        worker.disk_size_gb = boot_disk_gb(runner.gpu)
 
 
 def check_dataflow(options: RunOptions, runner: Runner) -> None:

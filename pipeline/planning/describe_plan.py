@@ -1,152 +1,81 @@
 """A plan as a person reads it, and as a program does."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
-from pipeline.options import RunOptions
-from pipeline.planning.estimate import FORMULAS, Estimate
-from pipeline.planning.fetches import count_objects
+from rich.filesize import decimal
+
+from pipeline.planning.estimate import Estimate
 from pipeline.planning.plan import Plan
-from pipeline.planning.prices import PRICES_FILE, Prices
-from transforms.cut_shards import count_buckets
+from pipeline.planning.prices import PRICES_FILE, prices
 from transforms.storage.uris import scheme_of
 
-_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_HEADER: Final = ("", "images/s", "bound by", "machines", "hours", "$ total")
 
 
-def describe_plan(plan: Plan, options: RunOptions, prices: Prices) -> str:
+def describe_plan(plan: Plan) -> str:
     """The plan in one page: what was counted, what was measured, what follows, what was assumed."""
-    sections = (
-        _inputs(plan, options),
-        ["measured on this machine", *_measured(plan)],
-        [f"expected, {_aim(plan)}", *_expected(plan)],
-        ["how", *(f"  {line}" for line in FORMULAS.values())],
-        ["assumed, not measured", *_assumed(prices, plan)],
-        _prices(prices),
-    )
+    sections = _counted(plan), _measured(plan), _expected(plan), _assumed(plan), _prices()
     return "\n\n".join("\n".join(lines) for lines in sections)
 
 
-def plan_json(plan: Plan, prices: Prices) -> str:
-    """The plan as one JSON object, with the formulas and the table of prices it was made from."""
-    content = _plain(plan) | {"formulas": FORMULAS, "prices": prices.table}
-    del content["survey"]["sample"], content["rates"]["failures"]
-    content["survey"] |= {"duplicates": plan.survey.duplicates, "due": plan.survey.due}
-    content["rates"]["failures"] = plan.rates.reasons
-    return json.dumps(content, indent=2)
+def plan_json(plan: Plan) -> str:
+    """The plan as one JSON object, with the prices and assumptions it was made from."""
+    content = _plain(plan)
+    del content["survey"]["sample"]
+    content["requests"] |= {"gets": plan.requests.gets, "dollars": plan.requests.dollars}
+    return json.dumps(content | {"prices": prices()}, indent=2)
 
 
-def readable_bytes(count: float) -> str:
-    """Such as `1.4 GB`."""
-    for size, unit in _UNITS:
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} bytes"
-
-
-def _inputs(plan: Plan, options: RunOptions) -> list[str]:
-    surveyed, rates = plan.survey, plan.rates
-    about = "" if surveyed.is_exact else "about "
-    readable = surveyed.listed - surveyed.failed
-    if surveyed.sized == readable:
-        source = "as listed"
-    elif surveyed.sized:
-        source = f"{surveyed.sized:,} as listed, the rest by the sample's mean"
-    else:
-        source = "by the sample's mean: a manifest tells no sizes"
-    lines = [
-        f"dry run: nothing was classified, nothing was written to {options.output}",
-        "",
-        f"inputs   {surveyed.listed:,} listed, {about}{surveyed.distinct:,} distinct, "
-        f"{about}{surveyed.duplicates:,} named again",
-        f"         {readable_bytes(plan.byte_size)}, {source}",
-    ]
-    if options.resume:
-        guessed = "" if surveyed.skipped.is_exact else "about "
-        lines.append(
-            f"         {guessed}{surveyed.skipped.images:,} skipped, since their rows are current; "
-            f"{guessed or about}{surveyed.due:,} left to do"
-        )
-    if surveyed.failed:
-        lines.append(f"         {surveyed.failed:,} that cannot be read by what the listing says")
-    lines += [
-        f"model    {plan.model} with {plan.engine}",
-        f"batches  at least {plan.batches:,}, of {options.batch_size:,} images",
-        f"shards   {_shards(plan, options)}, of up to {options.shard_size:,} images",
-        f"GETs     {plan.requests.gets:,}{_fetches(plan)}"
-        + ("" if surveyed.on_gcs else ", once the images lie on Cloud Storage")
-        + _own_cost(plan, options),
-    ]
-    reasons = ", ".join(f"{count} {reason}" for reason, count in rates.reasons.items())
-    lines.append(
-        f"sample   {rates.tried:,} images, chosen by a hash of their names: "
-        f"{rates.decoded:,} decoded" + (f", {reasons}" if reasons else "")
-    )
-    return lines
-
-
-def _shards(plan: Plan, options: RunOptions) -> str:
-    is_exact = count_buckets(plan.survey.listed, options.shard_size) == 1
-    return f"{plan.shards:,}" if is_exact else f"about {plan.shards:,}"
-
-
-def _aim(plan: Plan) -> str:
-    if plan.chosen_workers is not None:
-        return f"on {plan.chosen_workers:,} workers"
-    return f"to be done in {plan.deadline_hours:g} h"
-
-
-def _fetches(plan: Plan) -> str:
-    fetches = plan.fetches
-    if fetches.gets == fetches.images:
-        return ", one an image"
+def _counted(plan: Plan) -> Iterator[str]:
+    found, requests, rates = plan.survey, plan.requests, plan.rates
+    again = found.listed - found.distinct
+    yield f"dry run: nothing was classified, nothing was written to {plan.output}\n"
+    yield f"inputs   {found.listed:,} listed, {found.distinct:,} distinct, {again:,} named again"
+    if found.failed:
+        yield f"         {found.failed:,} cannot be read, as the listing shows"
+    if found.skipped:
+        yield f"         {found.skipped:,} skipped, since their rows are current"
+    source = "by their listed sizes" if found.mean_bytes else "by the mean of the sample"
+    size = decimal(round((found.mean_bytes or rates.mean_bytes) * (found.alone + found.in_tars)))
+    yield f"to do    {found.due:,} images, about {size} {source}"
+    yield f"shards   at least {requests.uploads:,}, each a file of the result"
+    yield f"model    {plan.model} with {plan.engine}"
     parts = (
-        (fetches.images, "for images by themselves"),
-        (fetches.tars_to_list, "to list tars"),
-        (fetches.tars_to_read, "to read tars, one for each shard with images of it"),
-        (fetches.earlier_parts, "for rows of earlier runs"),
+        (requests.images, "for single images"),
+        (requests.tars_to_list, "to list tars"),
+        (requests.tars_to_read, "to read tars, one for each shard with images of it"),
+        (requests.earlier_parts, "for rows of earlier runs"),
     )
-    return ": " + " + ".join(f"{count:,} {what}" for count, what in parts if count)
+    gets = " + ".join(f"{count:,} {what}" for count, what in parts if count)
+    is_there = all(scheme_of(image.uri) == "gs" for image in found.sample)
+    where = "" if is_there else ", once the inputs lie on Cloud Storage"
+    yield f"GETs     {requests.gets:,}" + (f": {gets}" if gets else "")
+    yield f"         ${requests.dollars:,.2f} with listings and uploads{where}"
+    reasons = "".join(f", {count} {reason}" for reason, count in rates.failures.items())
+    yield f"sample   {rates.tried:,} images, chosen by a hash of their names: "
+    yield f"         {rates.decoded:,} decoded{reasons}"
 
 
-def _own_cost(plan: Plan, options: RunOptions) -> str:
-    """What the plan itself has fetched of Cloud Storage."""
-    gets = count_objects(image for image in plan.survey.sample if scheme_of(image.uri) == "gs")
-    if plan.survey.on_gcs:
-        gets += plan.survey.tars.listed
-    if scheme_of(options.output) == "gs":
-        gets += plan.fetches.earlier_parts
-    return f"; this plan took {gets:,} of its own" if gets else ""
-
-
-def _measured(plan: Plan) -> list[str]:
+def _measured(plan: Plan) -> Iterator[str]:
     rates = plan.rates
-    tars = "tars fetched included" if plan.survey.tars.read else "none other in flight"
-    lines = [
-        f"  read    {rates.read_seconds * 1000:,.3g} ms an image, {tars}; "
-        f"{readable_bytes(rates.mean_bytes)} a file on average",
-        f"  decode  {rates.decode:,.0f} images/s a core, by its time: other processes do not count",
-    ]
-    if rates.infer_gpu is not None:
-        return [*lines, f"  infer   {rates.infer_gpu:,.0f} images/s on the GPU"]
-    return [*lines, f"  infer   {rates.infer_core:,.0f} images/s a core"]
+    size, gpu = decimal(round(rates.mean_bytes)), rates.infer_gpu
+    yield "measured on this machine"
+    yield f"  read    {rates.get_seconds * 1000:,.3g} ms a GET, one at a time; {size} an image"
+    yield f"  decode  {rates.decode:,.0f} images/s a core"
+    yield f"  infer   {gpu or rates.infer_core:,.0f} images/s {'on the GPU' if gpu else 'a core'}"
 
 
 def _expected(plan: Plan) -> Iterator[str]:
-    header = ("", "images/s", "bound by", "workers", "hours", "$/million", "$ total")
-    here = plan.here
-    rows: list[Sequence[str]] = [
-        header,
-        (
-            f"this machine, {plan.cores} cores",
-            *(_rate(here.images_per_second), here.bound, "1", _hours(plan.here_hours), "-", "-"),
-        ),
-        *(_row(each) for each in plan.estimates),
-    ]
+    if plan.chosen_workers is not None:
+        yield f"expected, on {plan.chosen_workers:,} workers"
+    else:
+        yield f"expected, to be done in {plan.deadline_hours:g} h"
+    rows = [_HEADER, *map(_row, plan.estimates)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
+    for first, *rest in rows:
+        cells = first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])
         yield "  " + "  ".join(cells).rstrip()
     if not plan.survey.due:
         yield "  nothing is left to do: the rows of all images are current"
@@ -154,45 +83,34 @@ def _expected(plan: Plan) -> Iterator[str]:
         yield "  * its GPU's rate is assumed, see below"
 
 
-def _row(each: Estimate) -> Sequence[str]:
+def _row(each: Estimate) -> tuple[str, ...]:
     return (
-        each.worker.name + ("" if each.is_infer_measured else " *"),
-        _rate(each.speed.images_per_second),
-        each.speed.bound,
-        f"{each.workers:,}",
-        _hours(each.hours),
-        f"{each.dollars_per_million:,.2f}",
+        each.machine + ("" if each.is_infer_measured else " *"),
+        f"{each.images_per_second:,.0f}",
+        each.bound,
+        f"{each.machines:,}",
+        f"{each.hours:,.2f}" if each.hours >= 0.01 else f"{each.hours * 3600:.1f} s",
         f"{each.dollars:,.2f}",
     )
 
 
-def _rate(images_per_second: float) -> str:
-    return f"{images_per_second:,.0f}"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.2f}" if hours >= 0.01 else f"{hours * 3600:.1f} s"
-
-
-def _assumed(prices: Prices, plan: Plan) -> Iterator[str]:
-    for name, why in prices.assumptions().items():
-        value = prices.assumed(name)
+def _assumed(plan: Plan) -> Iterator[str]:
+    yield "assumed, not measured"
+    for name, each in prices()["assumptions"].items():
+        value = each["value"]
         if isinstance(value, dict):
             value = ", ".join(f"{key} {number:,}" for key, number in value.items())
-        yield f"  {name} = {value}: {why}"
-    if plan.fetches.tars_to_read:
-        yield "  that nobody waits for a tar longer than get_seconds: large ones take seconds each"
-    yield "  that --output can be written: the run itself checks it first"
+        yield f"  {name} = {value}: {each['why']}"
+    if plan.requests.tars_to_read:
+        yield "  that a tar takes get_seconds as well: large ones take seconds each"
 
 
-def _prices(prices: Prices) -> list[str]:
-    sources = prices.table["sources"].values()
-    return [
-        f"prices   list prices for {prices.table['region']}, without discounts, free tier or tax",
-        *(f"         {each['url']}: as of {each['as_of']}" for each in sources),
-        f"         prices and assumptions stand in {PRICES_FILE.parent.name}/{PRICES_FILE.name}: "
-        "edit them there",
-    ]
+def _prices() -> Iterator[str]:
+    yield f"prices   list prices for {prices()['region']}, without discounts, free tier or tax"
+    for each in prices()["sources"].values():
+        yield f"         {each['url']}: as of {each['as_of']}"
+    file = f"{PRICES_FILE.parent.name}/{PRICES_FILE.name}"
+    yield f"         prices and assumptions stand in {file}: edit them there"
 
 
 def _plain(value: Any) -> Any:

@@ -1,173 +1,134 @@
-"""The arithmetic of a plan: speed, workers, hours and dollars, each as one formula."""
+"""The arithmetic of a plan: requests, speed, workers, hours and dollars, each as one formula."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from pipeline.dataflow.options import BUNDLES_AT_ONCE
-from pipeline.options import UsageError
+from pipeline.dataflow.options import bundles_at_once
 from pipeline.planning.measure_rates import Rates
-from pipeline.planning.prices import Prices, Worker
+from pipeline.planning.prices import Worker, assumed, prices
+from pipeline.planning.survey import Survey
 from transforms.read_images import THREADS
 
-# The URIs go through `Group` and `Spread`; with sizes, dates and keys each takes some more bytes.
-_SHUFFLES = 2
-_SHUFFLED_BYTES_A_RECORD = 32
-_LISTED_A_REQUEST = 1000
-_SECONDS = 3600.0
+_LISTED_A_REQUEST: Final = 1000
 
-Bound = Literal["CPU", "decoding", "GPU", "reading"]
-
-FORMULAS = {
-    "CPU": "images/s = efficiency x vCPUs / (1 / decode + 1 / infer)",
-    "GPU": "images/s = efficiency x min(vCPUs x decode, GPUs x infer on the GPU)",
-    "reading": f"images/s <= GETs in flight / seconds a GET / GETs an image; in flight are "
-    f"{THREADS} here and {BUNDLES_AT_ONCE * THREADS} on a worker or for each of its GPUs",
-    "workers": "workers = images / (images/s x (deadline - start)), rounded up",
-    "hours": "hours = start + images / (workers x images/s)",
-    "total": "$ total = workers x hours x $/worker-hour + GETs + listing and uploads + shuffle",
-    "million": "$/million = the same without start, for a million images",
-}
-
-
-class Speed(NamedTuple):
-    """Images/s of one machine, and what keeps it from more."""
-
-    images_per_second: float
-    bound: Bound
+Bound = Literal["CPU", "decoding", "GPU", "Python", "reading"]
 
 
 class Requests(NamedTuple):
-    """Requests to Cloud Storage, by the class they are priced in."""
+    """Requests of a run to Cloud Storage."""
 
-    gets: int  # class B
-    listings: int  # class A
-    uploads: int  # class A
+    images: int  # GETs of images that are objects of their own
+    tars_to_list: int  # GETs; a tar comes whole
+    tars_to_read: int  # GETs
+    earlier_parts: int  # GETs of files with rows of earlier runs, for --resume
+    listings: int
+    uploads: int
+    gets_an_image: float  # the mean to read one
+
+    @property
+    def gets(self) -> int:
+        """All of them."""
+        return self.images + self.tars_to_list + self.tars_to_read + self.earlier_parts
+
+    @property
+    def dollars(self) -> float:
+        """What all requests cost."""
+        price, others = prices()["storage"], self.listings + self.uploads
+        thousands = self.gets * price["class_b_per_thousand"]
+        return float(thousands + others * price["class_a_per_thousand"]) / 1000
 
 
 class Estimate(NamedTuple):
-    """One kind of worker, enough of them for the deadline or as many as the user said."""
+    """A run on so many machines of one kind."""
 
-    worker: Worker
-    speed: Speed
+    machine: str
+    images_per_second: float  # of one machine
+    bound: Bound  # what keeps it from more
     is_infer_measured: bool
-    workers: int
+    machines: int
     hours: float
-    dollars_per_million: float
     dollars: float
 
 
-def local_speed(rates: Rates, cores: int, prices: Prices, gets_an_image: float = 1.0) -> Speed:
-    """All cores of this machine, reading as fast as the sample was read.
+def requests_for(surveyed: Survey, shard_size: int, earlier_parts: int = 0) -> Requests:
+    """The requests of a run; its check and the run itself both list the inputs.
 
-    `gets_an_image` is a run's share of the GETs that an image of the sample took.
+    A tar is fetched once for each shard that has some of it: shards may be on different workers.
+    The members of a tar lie side by side in the order that shards are cut from, so that every
+    `shard_size`-th pair of neighbours is cut.
     """
-    if rates.infer_gpu is not None:
-        speed = _gpu_speed(cores * rates.decode, rates.infer_gpu)
-    else:
-        assert rates.infer_core is not None
-        speed = _cpu_speed(cores, rates.decode, rates.infer_core)
-    return _limited(speed, prices, 1, rates.read_seconds * gets_an_image)
+    alone, members, tars = surveyed.alone, surveyed.in_tars, surveyed.tars_read
+    tars_to_read = round(tars + (members - tars) / shard_size)
+    return Requests(
+        images=alone,
+        tars_to_list=surveyed.tars_listed,
+        tars_to_read=tars_to_read,
+        earlier_parts=earlier_parts,
+        listings=2 * math.ceil(surveyed.objects / _LISTED_A_REQUEST),
+        uploads=math.ceil(surveyed.due / shard_size),
+        gets_an_image=(alone + tars_to_read) / (alone + members) if alone + members else 1.0,
+    )
 
 
-def worker_speed(
-    worker: Worker, rates: Rates, prices: Prices, gets_an_image: float = 1.0
-) -> Speed | None:
-    """A worker by the rates of this machine's cores; None where its inference is not known."""
-    ratio = prices.assumed("vcpu_to_core")
-    seconds = prices.assumed("get_seconds") * gets_an_image
-    decode = rates.decode * ratio
-    if worker.gpu is not None:
-        infer = worker.gpus * gpu_rate(worker.gpu, rates, prices)
-        speed = _gpu_speed(worker.vcpus * decode, infer)
-        return _limited(speed, prices, BUNDLES_AT_ONCE * worker.gpus, seconds)
-    if rates.infer_core is None:
-        return None
-    speed = _cpu_speed(worker.vcpus, decode, rates.infer_core * ratio)
-    return _limited(speed, prices, BUNDLES_AT_ONCE, seconds)
+def here(rates: Rates, cores: int, images: int, requests: Requests) -> Estimate:
+    """A run on this machine, which reads as fast as it read the sample."""
+    speed, bound = _speed(rates, cores, rates.infer_gpu, 1, rates.get_seconds, requests)
+    hours = images / speed / 3600
+    return Estimate(f"this machine, {cores} cores", speed, bound, True, 1, hours, requests.dollars)
 
 
-def gpu_rate(gpu: str, rates: Rates, prices: Prices) -> float:
-    """Images/s of one GPU: as measured if this machine has one, else as assumed."""
-    return rates.infer_gpu or float(prices.assumed("gpu_images_per_second")[gpu])
-
-
-def requests_for(gets: int, objects: int, shards: int) -> Requests:
-    """Listings are of `objects`: the check and the run both go through them."""
-    return Requests(gets, 2 * math.ceil(objects / _LISTED_A_REQUEST), shards)
-
-
-def shuffled_gb(images: int, uri_bytes: float) -> float:
-    """Gigabytes through the shuffle, by the mean length of a URI: no pixels among them."""
-    return _SHUFFLES * images * (uri_bytes + _SHUFFLED_BYTES_A_RECORD) / 1e9
-
-
-def estimate(
+def on_workers(
     worker: Worker,
-    speed: Speed,
     rates: Rates,
     images: int,
     requests: Requests,
-    shuffle_gb: float,
     deadline_hours: float,
     workers: int | None,
-    prices: Prices,
-) -> Estimate:
-    """Hours and dollars of `images` on `workers`, or on as many as the deadline needs.
+) -> Estimate | None:
+    """A run on `workers`, or on as many as the deadline needs, which is longer than their start.
 
-    Raises:
-        UsageError: the deadline is over before the first worker has started.
+    By the rates of this machine's cores; None where this kind's inference is not known.
     """
-    start = prices.assumed("startup_hours")
+    infer_gpu = None
+    if worker.gpu is not None:
+        one = rates.infer_gpu or assumed("gpu_images_per_second")[worker.gpu.type]
+        infer_gpu = worker.gpu.number * one
+    elif rates.infer_core is None:
+        return None
+    cores, start = worker.vcpus * assumed("vcpu_to_core"), assumed("startup_hours")
+    bundles, get_seconds = bundles_at_once(worker.gpu), assumed("get_seconds")
+    speed, bound = _speed(rates, cores, infer_gpu, bundles, get_seconds, requests)
+    worker_hours = images / speed / 3600
     if workers is None:
-        workers = workers_for(images, speed, deadline_hours, start)
-    working = images / (speed.images_per_second * _SECONDS)  # worker-hours
-    hours = start + working / workers
-    hourly = prices.worker_hour(worker)
-    around = (
-        _request_dollars(requests, prices) + shuffle_gb * prices.table["dataflow"]["shuffle_gb"]
-    )
+        workers = max(1, math.ceil(worker_hours / (deadline_hours - start)))
     return Estimate(
-        worker,
-        speed,
-        worker.gpu is None or rates.infer_gpu is not None,
-        workers,
-        hours,
-        (working * hourly + around) * 1_000_000 / images,
-        workers * hours * hourly + around,
+        machine=worker.name,
+        images_per_second=speed,
+        bound=bound,
+        is_infer_measured=worker.gpu is None or rates.infer_gpu is not None,
+        machines=workers,
+        hours=start + worker_hours / workers,
+        dollars=(workers * start + worker_hours) * worker.dollars_an_hour + requests.dollars,
     )
 
 
-def workers_for(images: int, speed: Speed, deadline_hours: float, start: float) -> int:
-    """Workers that are done within the deadline."""
-    if deadline_hours <= start:
-        raise UsageError(
-            f"--deadline-hours {deadline_hours:g} is over before a worker has started, which "
-            f"takes about {start:g} h: give more"
-        )
-    seconds = (deadline_hours - start) * _SECONDS
-    return max(1, math.ceil(images / (speed.images_per_second * seconds)))
-
-
-def _request_dollars(requests: Requests, prices: Prices) -> float:
-    storage = prices.table["storage"]
-    return (
-        float(
-            requests.gets * storage["class_b_per_thousand"]
-            + (requests.listings + requests.uploads) * storage["class_a_per_thousand"]
-        )
-        / 1000
-    )
-
-
-def _cpu_speed(cores: float, decode: float, infer: float) -> Speed:
-    return Speed(cores / (1 / decode + 1 / infer), "CPU")
-
-
-def _gpu_speed(decode: float, infer: float) -> Speed:
-    return Speed(decode, "decoding") if decode < infer else Speed(infer, "GPU")
-
-
-def _limited(speed: Speed, prices: Prices, bundles: int, read_seconds: float) -> Speed:
-    whole = speed._replace(images_per_second=speed.images_per_second * prices.assumed("efficiency"))
-    reading = bundles * THREADS / read_seconds
-    return Speed(reading, "reading") if reading < whole.images_per_second else whole
+def _speed(
+    rates: Rates,
+    cores: float,
+    infer_gpu: float | None,
+    bundles: int,
+    get_seconds: float,
+    requests: Requests,
+) -> tuple[float, Bound]:
+    """Images/s of one machine: the least of what reading, Python, cores and GPUs can do."""
+    efficiency = assumed("efficiency")
+    reading = bundles * THREADS / get_seconds / requests.gets_an_image
+    limits: dict[Bound, float] = {"reading": reading, "Python": 1 / assumed("python_seconds")}
+    if infer_gpu is not None:
+        limits["decoding"] = efficiency * cores * rates.decode
+        limits["GPU"] = efficiency * infer_gpu
+    else:
+        assert rates.infer_core is not None
+        limits["CPU"] = efficiency * cores / (1 / rates.decode + 1 / rates.infer_core)
+    bound = min(limits, key=lambda each: limits[each])
+    return limits[bound], bound

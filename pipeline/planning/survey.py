@@ -1,154 +1,106 @@
-"""Counts what a run would classify, in memory that does not grow with it."""
+"""Counts what a run would do: each URI once, tars by what is fetched of them."""
 
-import heapq
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from array import array
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
-from pipeline.planning.hash_sample import DistinctCount
-from pipeline.planning.skipped import EarlierRows, Skipped
+import numpy as np
+
+from transforms.cut_shards import better_known, later
+from transforms.earlier_rows import is_current
 from transforms.ledger import uri_hash
-from transforms.records import ListedImage
-from transforms.storage.uris import container_of, is_tar, scheme_of
+from transforms.records import EarlierRow, ListedImage
+from transforms.storage.uris import container_of, is_tar
 
-# Distinct URIs are counted exactly up to here, about 120 MB and with tars 170 MB; beyond, by a
-# sample of their hashes.
-_MOST_HASHES = 2**20
-_NONE_SKIPPED = Skipped(0, 0, True)
-
-
-class Tars(NamedTuple):
-    """The tars among what was listed, each counted once."""
-
-    members: int  # distinct images in them
-    listed: int  # those fetched to be listed
-    read: int  # those with images to be read, whether they were listed or a manifest names these
+# Where the bytes of an image are: an object of its own, nowhere, or else the number of its tar.
+_ALONE: Final = 0
+_NOWHERE: Final = -1
 
 
 class Survey(NamedTuple):
-    """What was listed.
-
-    `distinct` is exact up to a million, then right within about 0.3 % (`is_exact`). The sample
-    is chosen by a hash of the URI: the same one in every listing of the same images.
-    """
+    """What was listed; all counts but `listed` are of distinct URIs."""
 
     listed: int
     distinct: int
-    is_exact: bool
-    failed: int  # of the listed: those that the listing already found unreadable
-    sized: int  # of the listed: those whose size the listing knows
-    byte_size: int  # of the sized
-    uri_bytes: int  # of all URIs
-    on_gcs: int  # of the listed
-    tars: Tars
-    skipped: Skipped
-    sample: tuple[ListedImage, ...]
-
-    @property
-    def duplicates(self) -> int:
-        """How often an image was named again."""
-        return max(self.listed - self.distinct, 0)
-
-    @property
-    def objects(self) -> int:
-        """What a storage lists of it: images by themselves, and tars."""
-        return max(self.distinct - self.tars.members, 0) + self.tars.listed
-
-    @property
-    def due(self) -> int:
-        """What a run would do."""
-        return max(self.distinct - self.skipped.images, 0)
-
-    @property
-    def due_members(self) -> int:
-        """Of these, images in tars."""
-        return min(max(self.tars.members - self.skipped.members, 0), self.due)
+    failed: int  # that the listing already found unreadable
+    skipped: int  # whose rows of earlier runs are current
+    due: int  # the others, which a run would write a row for
+    alone: int  # of the due: to be read, each an object of its own
+    in_tars: int  # of the due: to be read, members of tars
+    tars_listed: int  # tars fetched to list their members; of others a manifest names members
+    tars_read: int  # tars with members to be read
+    objects: int  # in a listing of the storage: images alone and tars
+    mean_bytes: float | None  # of an image, where the listing knows sizes
+    sample: tuple[ListedImage, ...]  # those with the lowest hashes of their URIs
 
 
-def survey(
-    images: Iterable[ListedImage],
-    sample: int,
-    most_hashes: int = _MOST_HASHES,
-    earlier: EarlierRows | None = None,
-) -> Survey:
-    """Goes once through `images`, keeping `sample` of them.
+class EarlierRows:
+    """Finds what `--resume` skips, by the rule of the run: about 0.7 kB of memory a row."""
 
-    Skipped is what is current in `earlier`; nothing, if there is none.
+    def __init__(self, rows: Iterable[EarlierRow] = (), retry_all_errors: bool = False) -> None:
+        """Keeps the latest of `rows` for each URI, by its hash."""
+        self._retry_all_errors = retry_all_errors
+        self._rows: dict[int, EarlierRow] = {}
+        self._listed: dict[int, ListedImage] = {}
+        for row in rows:
+            digest, row = uri_hash(row.uri), row._replace(uri="")
+            self._rows[digest] = later(self._rows.get(digest, row), row)
+
+    def see(self, digest: int, image: ListedImage) -> None:
+        """Takes note of an image that is listed, by the hash of its URI."""
+        if digest in self._rows:
+            known = image._replace(uri="")
+            self._listed[digest] = better_known(self._listed.get(digest, known), known)
+
+    def current(self) -> list[int]:
+        """Hashes of the images seen that a run would skip."""
+        retry, listed = self._retry_all_errors, self._listed.items()
+        return [each for each, image in listed if is_current(self._rows[each], image, retry)]
+
+
+def survey(images: Iterable[ListedImage], sample: int, earlier: EarlierRows) -> Survey:
+    """Goes once through `images`; up to `sample` of them are kept.
+
+    Exact. Takes 12 bytes of memory for each element, and four times that while it sorts them.
     """
-    distinct, lowest, tars = DistinctCount(most_hashes), _Lowest(sample), _TarCount(most_hashes)
-    listed = failed = sized = byte_size = uri_bytes = on_gcs = 0
+    hashes, places = array("Q"), array("i")
+    tars: dict[str, int] = {}
+    listed_tars: set[int] = set()
+    lowest: dict[int, ListedImage] = {}
+    highest_kept = 2**64
+    sized = byte_size = 0
     for image in images:
-        digest = uri_hash(image.uri)
-        distinct.add(digest)
-        tars.add(digest, image)
-        if earlier is not None:
-            earlier.see(digest, image)
-        listed += 1
-        uri_bytes += len(image.uri.encode())
-        on_gcs += scheme_of(image.uri) == "gs"
-        if image.failure is not None:
-            failed += 1
-            continue
-        lowest.offer(digest, image)
-        if image.byte_size is not None:
+        digest, tar, place = uri_hash(image.uri), container_of(image.uri), _ALONE
+        if tar != image.uri or is_tar(tar):
+            place = tars.setdefault(tar, len(tars) + 1)
+            if image.byte_size is not None or image.failure is not None:
+                listed_tars.add(place)
+        hashes.append(digest)
+        places.append(place if image.failure is None else _NOWHERE)
+        earlier.see(digest, image)
+        if image.failure is None and digest <= highest_kept:
+            lowest[digest] = image
+            if len(lowest) > 2 * sample:
+                lowest = dict(sorted(lowest.items())[:sample])
+                highest_kept = max(lowest)
+        if image.failure is None and image.byte_size is not None:
             sized += 1
             byte_size += image.byte_size
+    distinct, first = np.unique(np.asarray(hashes), return_index=True)
+    where = np.asarray(places)[first]
+    is_due = np.isin(distinct, np.array(earlier.current(), np.uint64), invert=True)
+    due = where[is_due]
     return Survey(
-        listed,
-        min(distinct.estimate(), listed),
-        distinct.is_exact,
-        failed,
-        sized,
-        byte_size,
-        uri_bytes,
-        on_gcs,
-        tars.counts(),
-        earlier.skipped() if earlier is not None else _NONE_SKIPPED,
-        tuple(lowest),
+        listed=len(hashes),
+        distinct=len(distinct),
+        failed=int(np.sum(where == _NOWHERE)),
+        skipped=len(distinct) - len(due),
+        due=len(due),
+        alone=int(np.sum(due == _ALONE)),
+        in_tars=int(np.sum(due > _ALONE)),
+        tars_listed=len(listed_tars),
+        tars_read=len(np.unique(due[due > _ALONE])),
+        objects=int(np.sum(where == _ALONE)) + len(listed_tars),
+        mean_bytes=byte_size / sized if sized else None,
+        sample=tuple(lowest[digest] for digest in sorted(lowest)[:sample]),
     )
-
-
-class _TarCount:
-    """Counts tars and what is in them."""
-
-    def __init__(self, most: int) -> None:
-        self._members, self._listed, self._read = (DistinctCount(most) for _ in range(3))
-        self._tar = ""  # of the last member: the next one is often of the same
-
-    def add(self, digest: int, image: ListedImage) -> None:
-        if not self._tar or not image.uri.startswith(f"{self._tar}::"):
-            container = container_of(image.uri)
-            if container == image.uri:
-                if is_tar(container):  # one that breaks, or has no image
-                    self._listed.add(digest)
-                return
-            self._tar, self._digest = container, uri_hash(container)
-        self._members.add(digest)
-        if image.byte_size is not None or image.failure is not None:
-            self._listed.add(self._digest)  # a manifest that names a member knows neither
-        if image.failure is None:
-            self._read.add(self._digest)
-
-    def counts(self) -> Tars:
-        return Tars(self._members.estimate(), self._listed.estimate(), self._read.estimate())
-
-
-class _Lowest:
-    """The images with the lowest hashes, each once."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._heap: list[tuple[int, str, ListedImage]] = []  # the highest hash on top
-        self._uris: set[str] = set()
-
-    def offer(self, digest: int, image: ListedImage) -> None:
-        if len(self._heap) == self._count and digest >= -self._heap[0][0]:
-            return
-        if image.uri in self._uris:
-            return
-        self._uris.add(image.uri)
-        heapq.heappush(self._heap, (-digest, image.uri, image))
-        if len(self._heap) > self._count:
-            self._uris.remove(heapq.heappop(self._heap)[1])
-
-    def __iter__(self) -> Iterator[ListedImage]:
-        return (image for _, _, image in sorted(self._heap, reverse=True))

@@ -1,4 +1,4 @@
-import time
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -6,10 +6,13 @@ import pytest
 from pipeline.options import NetworkOptions
 from pipeline.planning.measure_rates import measure_rates, rate
 from tests.helpers.model_fixtures import PHOTOS, TINY_SIZE, TinyModel
-from transforms.decode_images import Preprocessing
+from tests.helpers.tar_files import tar_of
+from transforms.decode_images import Preprocessing, decode_image
+from transforms.decoding.decode_image import Picture
 from transforms.models.artifact import Artifact
 from transforms.models.resolve import resolve_model
-from transforms.records import ListedImage
+from transforms.read_images import read_image
+from transforms.records import FetchedImage, ListedImage, Slot
 
 PREPROCESSING = Preprocessing(TINY_SIZE, "crop", 10**9)
 
@@ -26,25 +29,21 @@ def artifact(tiny_model: TinyModel, caches: dict[str, str]) -> Artifact:
 
 def test_a_rate_is_calls_a_second_over_whole_passes() -> None:
     calls: list[int] = []
-
-    def work(item: int) -> None:
-        calls.append(item)
-        time.sleep(0.02)
-
-    found = rate(work, [1, 2, 3], time.monotonic)
-    assert calls == [1, 2, 3] * (len(calls) // 3)
-    assert len(calls) * 0.02 >= 0.4
-    assert 20 < found <= 50
+    found = rate(calls.append, [1, 2, 3], lambda: len(calls) * 0.1)
+    assert calls == [1, 2, 3, 1, 2, 3]  # until half a second is over
+    assert found == pytest.approx(10)
 
 
-def test_a_cores_time_does_not_run_while_something_else_does() -> None:
-    def work(_: int) -> None:
-        time.sleep(0.01)
-        end = time.process_time() + 0.02
-        while time.process_time() < end:
-            pass
+def test_the_time_of_a_process_that_decodes_apart_counts(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_for_another_process(content: bytes, preprocessing: Preprocessing) -> Picture:
+        subprocess.run(["sleep", "0.1"], check=True)
+        return decode_image(content, preprocessing)
 
-    assert 40 < rate(work, [1, 2, 3]) <= 50  # 33 by the clock on the wall
+    monkeypatch.setattr("pipeline.planning.measure_rates.decode_image", wait_for_another_process)
+    photo = ListedImage(str(PHOTOS / "cat.jpg"))
+    assert measure_rates([photo], artifact, PREPROCESSING, 4, 10**9).decode < 10
 
 
 def test_what_cannot_be_read_or_decoded_is_counted_by_reason_and_not_timed(
@@ -53,18 +52,36 @@ def test_what_cannot_be_read_or_decoded_is_counted_by_reason_and_not_timed(
     (tmp_path / "page.jpg").write_text("<html>not a picture</html>")
     photos = [ListedImage(str(path)) for path in sorted(PHOTOS.iterdir())[:3]]
     odd = [ListedImage(str(tmp_path / name)) for name in ("page.jpg", "gone.jpg", "lost.jpg")]
-    found = measure_rates([*photos, *odd], artifact, PREPROCESSING, 2, 4, 10**9)
-    assert (found.tried, found.read, found.decoded) == (6, 4, 3)
-    assert found.reasons == {"not_found": 2, "not_an_image": 1}
+    found = measure_rates([*photos, *odd], artifact, PREPROCESSING, 4, 10**9)
+    assert (found.tried, found.decoded) == (6, 3)
+    assert found.failures == {"not_found": 2, "not_an_image": 1}
     sizes = [Path(image.uri).stat().st_size for image in photos] + [26]
     assert found.mean_bytes == sum(sizes) / 4
     assert found.decode > 10
     assert found.infer_core is not None
     assert found.infer_core > 10
     assert found.infer_gpu is None
-    assert 0 < found.read_seconds < 1
+    assert 0 < found.get_seconds < 1
 
 
 def test_a_sample_without_a_picture_names_the_first_reason(artifact: Artifact) -> None:
     with pytest.raises(ValueError, match=r"none of the 1 images .* /gone.jpg"):
-        measure_rates([ListedImage("/gone.jpg")], artifact, PREPROCESSING, 2, 4, 10**9)
+        measure_rates([ListedImage("/gone.jpg")], artifact, PREPROCESSING, 4, 10**9)
+
+
+def test_a_tar_is_one_get_for_all_its_images(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    photos = sorted(PHOTOS.iterdir())[:4]
+    tar = tmp_path / "photos.tar"
+    tar.write_bytes(tar_of((path.name, path.read_bytes()) for path in photos))
+
+    def read_slowly(slot: Slot, max_bytes: int) -> FetchedImage:
+        subprocess.run(["sleep", "0.05"], check=True)
+        return read_image(slot, max_bytes)
+
+    monkeypatch.setattr("pipeline.planning.measure_rates.read_image", read_slowly)
+    members = [ListedImage(f"{tar}::{path.name}") for path in photos]
+    found = measure_rates(members, artifact, PREPROCESSING, 4, 10**9)
+    assert found.decoded == 4
+    assert found.get_seconds >= 4 * 0.05

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import duckdb
 import hcl2
 import pytest
 import yaml
@@ -17,17 +18,21 @@ from click.testing import CliRunner
 from pipeline import __version__
 from pipeline.dataflow.flex_template import METADATA, options
 from pipeline.dataflow.gpus import Gpu
-from pipeline.dataflow.options import check_dataflow
+from pipeline.dataflow.options import boot_disk_gb, bundles_at_once, check_dataflow
 from pipeline.options import RunOptions
-from pipeline.planning.estimate import estimate, requests_for, shuffled_gb, worker_speed
+from pipeline.planning.estimate import Estimate, Requests, on_workers, requests_for
 from pipeline.planning.measure_rates import Rates
-from pipeline.planning.prices import Prices
+from pipeline.planning.prices import assumed, workers_to_compare
+from pipeline.planning.survey import Survey
 from pipeline.run import main
 from pipeline.running.runner import settle_runner
+from tests.helpers.made_outputs import predicted, write_run
 from tests.helpers.model_fixtures import ROOT
+from transforms.read_images import THREADS
 
 DEPLOY = ROOT / "deploy"
 README = (DEPLOY / "README.md").read_text()
+BILLION = (DEPLOY / "BILLION.md").read_text()
 DOCKERFILES = sorted(DEPLOY.glob("Dockerfile.*"))
 TERRAFORM = sorted((DEPLOY / "terraform").glob("*.tf"))
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -232,19 +237,91 @@ def test_parameters_of_the_readme_are_those_of_the_template() -> None:
     assert "top_k" in options()
 
 
+# What both pages say that their tables stand for: images/s a core for decoding and inference.
+RATES = Rates(100, 100, {}, 0.001, 110_000.0, 420.0, 86.0, None)
+
+
+def surveyed(images: int, a_tar: int) -> Survey:
+    """Objects of their own, or tars of so many."""
+    tars = images // a_tar if a_tar else 0
+    alone, members = (0, images) if tars else (images, 0)
+    counts = {"listed": images, "distinct": images, "failed": 0, "skipped": 0, "due": images}
+    return Survey(
+        **counts,
+        alone=alone,
+        in_tars=members,
+        tars_listed=tars,
+        tars_read=tars,
+        objects=alone + tars,
+        mean_bytes=110_000.0,
+        sample=(),
+    )
+
+
+def estimates(
+    found: Survey, requests: Requests, deadline: float, workers: int | None
+) -> Iterator[Estimate]:
+    for worker in workers_to_compare():
+        each = on_workers(worker, RATES, found.due, requests, deadline, workers)
+        assert each is not None
+        yield each
+
+
 def test_the_costs_of_the_readme_are_those_of_the_plan() -> None:
-    prices = Prices()
-    rates = Rates(100, 100, 100, (), 0.001, 110_000.0, 420.0, 86.0, None)
-    images, shards = 1_000_000, 246
-    gpus = prices.table["workers"]["compared_gpus"]
-    for worker in (prices.cpu_worker(), *(prices.gpu_worker(Gpu(name, 1)) for name in gpus)):
-        speed = worker_speed(worker, rates, prices)
-        assert speed is not None
-        gigabytes = shuffled_gb(images, uri_bytes=60)
-        requests = requests_for(images, images, shards)
-        found = estimate(worker, speed, rates, images, requests, gigabytes, 8, 1, prices)
-        row = (
-            f"| {worker.name} | {speed.images_per_second:,.0f} | {speed.bound} "
-            f"| {found.hours:.2f} | {found.dollars_per_million:.2f} |"
+    found = surveyed(1_000_000, 0)
+    requests = requests_for(found, shard_size=4096)
+    table = [
+        f"| {each.machine} | {each.images_per_second:,.0f} | {each.bound} "
+        f"| {each.hours:.2f} | {each.dollars:.2f} |\n"
+        for each in estimates(found, requests, 8, workers=1)
+    ]
+    assert "".join(table) in README
+    assert f"${requests.dollars:.2f} of each are requests" in README
+    disks = boot_disk_gb(None), boot_disk_gb(Gpu("nvidia-l4", 1))
+    assert "| W x {}, with a GPU W x {} |".format(*disks) in README
+    rates = f"{RATES.decode:.0f} images/s decoded and {RATES.infer_core:.0f} classified a core"
+    assert all(rates in " ".join(page.split()) for page in (README, BILLION))
+
+
+def test_the_table_for_a_billion_images_is_that_of_the_plan() -> None:
+    table = []
+    for name, a_tar in (("objects", 0), ("tars of 10,000", 10_000)):
+        found = surveyed(1_000_000_000, a_tar)
+        requests = requests_for(found, shard_size=16_384)
+        table += [
+            f"| {name} | {requests.gets:,} | {each.machine} | {each.images_per_second:,.0f} "
+            f"| {each.bound} | {each.machines} | {each.hours:.1f} | {each.dollars:,.0f} |\n"
+            for each in estimates(found, requests, 24, workers=None)
+        ]
+    assert "".join(table) in BILLION
+    # The last requests are those for tars.
+    small = requests_for(found, shard_size=4096)
+    for said in (
+        f"{requests.gets / 1000:.0f} thousand\n   GETs",
+        f"{requests.tars_to_read / found.tars_read:.2f} times in the mean",
+        f"{small.tars_to_read / found.tars_read:.2f} times with shards of 4,096",
+        f"{requests.uploads:,} files",
+        f"{requests.uploads / 1000:.0f} thousand output files instead of "
+        f"{small.uploads / 1000:.0f} thousand",
+        f"{assumed('get_seconds') * 1000:.0f} ms a GET, {bundles_at_once(None)} bundles of "
+        f"{THREADS} GETs",
+        f"{assumed('python_seconds') * 1000:.2f} ms, measured",
+    ):
+        assert said in BILLION
+
+
+def test_duckdb_compacts_as_the_page_says(tmp_path: Path) -> None:
+    rows = [predicted(f"/{n}.jpg", "old", 0.5) for n in range(3)]
+    write_run(tmp_path / "out", "r-1", rows)
+    write_run(tmp_path / "out", "r-2", [predicted("/0.jpg", "new", 0.5)])
+    (statement,) = re.findall(r"```sql\n(.*?)```", BILLION, re.DOTALL)
+    database = duckdb.connect()
+    database.execute(
+        statement.replace("'out/", f"'{tmp_path}/out/").replace(
+            "'compact'", f"'{tmp_path}/compact'"
         )
-        assert row in README
+    )
+    found = database.execute(
+        f"SELECT uri, label, run_id FROM '{tmp_path}/compact/*.parquet' ORDER BY uri"
+    ).fetchall()
+    assert found == [("/0.jpg", "new", "r-2"), ("/1.jpg", "old", "r-1"), ("/2.jpg", "old", "r-1")]
