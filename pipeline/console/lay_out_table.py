@@ -21,34 +21,34 @@ Rows = Iterable[Sequence[Any]]
 
 # A table is laid out block by block, so that a million rows need no more memory than these.
 _BLOCK_ROWS: Final = 1000
-# Columns folded to fewer characters than this are no pleasure to read.
+# Where a terminal is too narrow for columns of this width, each row is a list of names and values.
 _LEAST_WIDTH: Final = 16
 _GAP: Final = 2
-_BAR_WIDTH: Final = 20
-_EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 
 class Share(float):
-    """A part of a whole, 0..1: per cent in a table, with a bar on a terminal; else a number."""
+    """A part of a whole, 0..1: per cent in a table, else a number."""
 
 
 def lay_out_table(columns: Sequence[str], rows: Rows) -> Iterator[str]:
     """The text of a table, a block of rows at a time; every block begins with the header."""
     lay_out = _for_terminal if sys.stdout.isatty() else _for_pipe
-    names, source = [printable(column) for column in columns], iter(rows)
-    yield lay_out(names, list(islice(source, _BLOCK_ROWS)))
-    while block := list(islice(source, _BLOCK_ROWS)):
-        yield "\n" + lay_out(names, block)
+    names, source, gap = [printable(column) for column in columns], iter(rows), ""
+    while (block := list(islice(source, _BLOCK_ROWS))) or not gap:
+        cells = [names, *([cell(value) for value in row] for row in block)]
+        is_right = [_are_numbers([row[index] for row in block]) for index in range(len(names))]
+        yield gap + lay_out(cells, is_right)
+        gap = "\n"
 
 
 def plain(value: Any) -> Any:
     """`value` made of what JSON knows; what it has no word for, NaN for example, is None."""
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, (int, str)):
         return value
-    if isinstance(value, Decimal):
-        return plain(float(value))
     if isinstance(value, dict):
         return {_key(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -60,11 +60,11 @@ def plain(value: Any) -> Any:
 
 def cell(value: Any) -> str:
     """One value for reading, in one line of printable characters."""
-    if isinstance(value, Share) and math.isfinite(value):
-        return f"{value:.1%}"
     known = plain(value)
     if known is None:
         return ""
+    if isinstance(value, Share):
+        return f"{value:.1%}"
     if isinstance(known, (bool, list, dict)):
         return printable(json.dumps(known, ensure_ascii=False))
     if isinstance(known, float):
@@ -77,11 +77,19 @@ def _key(key: Any) -> str:
     return known if isinstance(known, str) else json.dumps(known)
 
 
-def _for_pipe(columns: list[str], rows: list[Sequence[Any]]) -> str:
-    cells = [columns, *([cell(value) for value in row] for row in rows)]
-    is_right = _right_aligned(columns, rows)
-    widths = [max(cell_len(row[i]) for row in cells) for i in range(len(columns))]
-    lines = []
+def _are_numbers(values: Sequence[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    numbers = (int, float, Decimal)
+    return bool(known) and all(isinstance(v, numbers) and not isinstance(v, bool) for v in known)
+
+
+def _widths(cells: list[list[str]]) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+
+
+def _for_pipe(cells: list[list[str]], is_right: list[bool]) -> str:
+    # Not by rich, which needs half a second for a block.
+    widths, lines = _widths(cells), []
     for row in cells:
         padded = []
         for text, width, right in zip(row, widths, is_right, strict=True):
@@ -91,70 +99,26 @@ def _for_pipe(columns: list[str], rows: list[Sequence[Any]]) -> str:
     return "".join(lines)
 
 
-def _for_terminal(columns: list[str], rows: list[Sequence[Any]]) -> str:
+def _for_terminal(cells: list[list[str]], is_right: list[bool]) -> str:
     # A dumb terminal has a width as well, which rich does not ask for.
     width, height = shutil.get_terminal_size()
     console = Console(highlight=False, width=width, height=height)
-    cells = [[_rich_cell(value) for value in row] for row in rows]
+    texts = [[Text(text) for text in row] for row in cells]
+    widths = _widths([[max(name.split(" "), key=cell_len) for name in cells[0]], *cells[1:]])
+    least = sum(min(each, _LEAST_WIDTH) for each in widths) + _GAP * (len(widths) - 1)
     with console.capture() as capture:
-        if _folds_well(columns, cells, width):
+        if least <= width:
             table = Table(box=None, pad_edge=False, header_style="bold")
-            is_right = _right_aligned(columns, rows, bars=True)
-            for column, right in zip(columns, is_right, strict=True):
-                table.add_column(column, justify="right" if right else "left", overflow="fold")
-            for row in cells:
+            for name, right in zip(texts[0], is_right, strict=True):
+                table.add_column(name, justify="right" if right else "left", overflow="fold")
+            for row in texts[1:]:
                 table.add_row(*row)
             console.print(table)
-        else:
-            for row in cells:
-                _print_upright(console, columns, row)
+        for row in texts[1:] if least > width else ():
+            pairs = Table.grid(padding=(0, _GAP, 0, 0))
+            pairs.add_column(style="bold", no_wrap=True)
+            pairs.add_column(overflow="fold")
+            for name, text in zip(texts[0], row, strict=True):
+                pairs.add_row(name, text)
+            console.print(pairs, "")
     return capture.get()
-
-
-def _folds_well(columns: list[str], cells: list[list[Text]], width: int) -> bool:
-    """Whether the columns that are too wide keep a readable width when the others have theirs."""
-    natural = [
-        max(*map(cell_len, column.split(" ")), *(row[index].cell_len for row in cells), 0)
-        for index, column in enumerate(columns)
-    ]
-    folded = [min(each, _LEAST_WIDTH) for each in natural]
-    return sum(folded) + _GAP * (len(columns) - 1) <= width
-
-
-def _print_upright(console: Console, columns: list[str], row: list[Text]) -> None:
-    """One row as lines of name and value, for terminals too narrow for its table."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for column, text in zip(columns, row, strict=True):
-        table.add_row(column, text)
-    console.print(table, "")
-
-
-def _rich_cell(value: Any) -> Text:
-    if not (isinstance(value, Share) and math.isfinite(value)):
-        return Text(cell(value))
-    return Text(f"{cell(value):>6} ").append(_bar(value), style="cyan")
-
-
-def _bar(share: float) -> str:
-    """A bar as long as `share` of 20 characters."""
-    filled = min(max(share, 0.0), 1.0) * _BAR_WIDTH
-    if (sys.stdout.encoding or "").lower().startswith("utf"):
-        whole, eighths = divmod(round(filled * 8), 8)
-        return "█" * whole + (_EIGHTHS[eighths] if eighths else "")
-    return "#" * round(filled)
-
-
-def _right_aligned(columns: list[str], rows: list[Sequence[Any]], bars: bool = False) -> list[bool]:
-    """For each column, whether it holds numbers alone; those with bars begin on the left."""
-    left = (bool, Share) if bars else (bool,)
-    return [
-        any(row[index] is not None for row in rows)
-        and all(
-            row[index] is None
-            or (isinstance(row[index], (int, float, Decimal)) and not isinstance(row[index], left))
-            for row in rows
-        )
-        for index in range(len(columns))
-    ]

@@ -27,9 +27,9 @@ _HELP: Final[dict[Format, str]] = {
     "markdown": "A Markdown table.",
 }
 _GIVEN: Final = "mobilenet_beam.formats"
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # What Markdown takes for markup; an underscore within a word means nothing to it.
 _MARKUP: Final = re.compile(r"[\\|<&`*\[\]~]|(?<!\w)_|_(?!\w)")
+_ESCAPED: Final = r"\\\g<0>"
 
 
 class _FormatOption(click.Option):
@@ -129,25 +129,17 @@ def _markdown(columns: Sequence[str], rows: Rows) -> Iterator[str]:
 
 
 def _object(columns: Sequence[str], row: Sequence[Any]) -> str:
-    return _json(plain(dict(zip(columns, row, strict=True))))
-
-
-def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    # What UTF-8 cannot encode is escaped by standard output, as JSON has it.
+    return json.dumps(plain(dict(zip(columns, row, strict=True))), ensure_ascii=False)
 
 
 def _csv_cell(value: Any) -> Any:
     known = plain(value)
-    return _json(known) if isinstance(known, (bool, list, dict)) else known
+    return json.dumps(known, ensure_ascii=False) if isinstance(known, (bool, list, dict)) else known
 
 
 def _markdown_line(row: Sequence[Any]) -> str:
-    return f"| {' | '.join(_MARKUP.sub(_escaped, cell(value)) for value in row)} |\n"
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\{found[0]}"
+    return f"| {' | '.join(_MARKUP.sub(_ESCAPED, cell(value)) for value in row)} |\n"
 
 
 _LAYOUTS: Final[dict[Format, Callable[[Sequence[str], Rows], Iterator[str]]]] = {
