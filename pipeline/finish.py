@@ -6,7 +6,7 @@ run from a Flex Template it does not know the job: that must be over.
 
 import click
 
-from pipeline.console.command import LOCATION, SETTINGS, OneLineErrors, lasting_imports
+from pipeline.console.command import LOCATION, SETTINGS, OneLineErrors, importing_beam
 
 _PROG = "python -m pipeline.finish"
 
@@ -21,7 +21,7 @@ def main(context: click.Context, /, output: str, run_id: str) -> None:
     RUN_ID is the name of a file in OUTPUT/ledger. A run from a Flex Template is accounted for as it
     is: wait for the end of its job first.
     """
-    with lasting_imports():
+    with importing_beam():
         from pipeline.running import conclusion
         from pipeline.running.beam_options import parse_beam_options
         from pipeline.running.launch import RunFailedError, finish

@@ -14,7 +14,7 @@ from pipeline.console.command import (
     INTERRUPTED,
     SETTINGS,
     GroupedCommand,
-    lasting_imports,
+    importing_beam,
     options_from,
     version_option,
 )
@@ -53,7 +53,7 @@ def main(context: click.Context, /, **given: Any) -> None:
 
 def _run(options: RunOptions, flags: Sequence[str], arguments: Sequence[str]) -> int:
     """Plans or runs, and says what came of it."""
-    with lasting_imports():  # of Beam, for a second: --help does without
+    with importing_beam():  # which takes a second: --help does without
         from pipeline.running import conclusion
         from pipeline.running.launch import RunFailedError, launch
         from pipeline.running.run_facts import Start

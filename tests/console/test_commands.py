@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pipeline import __version__, finish, run
 from pipeline.__main__ import _COMMANDS, main
 from pipeline.console.reading_command import ReadingCommand, reading_command
-from tests.helpers.model_fixtures import ROOT
+from tests.helpers.model_fixtures import ROOT, Command
 
 READING = ("classify", "query", "describe")
 
@@ -108,6 +108,22 @@ def test_a_failure_to_print_and_ctrl_c_are_no_tracebacks() -> None:
     assert (result.exit_code, result.output) == (1, "error: the disk is full\n")
     result = CliRunner().invoke(command, ["key"])
     assert (result.exit_code, result.output.strip()) == (130, "")
+
+
+def test_the_garbage_collector_leaves_beams_modules_alone_and_goes_on(run: Command) -> None:
+    script = (
+        "import gc\n"
+        "from pipeline.console.command import importing_beam\n"
+        "with importing_beam():\n"
+        "    print(gc.isenabled())\n"
+        "    import apache_beam\n"
+        "frozen = gc.get_freeze_count()\n"
+        "print(gc.isenabled(), frozen > 100_000)\n"
+        "with importing_beam():\n"
+        "    print(gc.isenabled())\n"
+        "print(gc.get_freeze_count() == frozen)\n"
+    )
+    assert run("-c", script, module="").out == "False\nTrue True\nTrue\nTrue\n"
 
 
 def completed(line: str) -> list[str]:
