@@ -1,6 +1,6 @@
 """`--dry-run`: what a run would take, from its own inputs, without running it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Final, NamedTuple
@@ -12,6 +12,7 @@ from pipeline.planning.estimate import Estimate, Requests, here, on_workers, req
 from pipeline.planning.measure_rates import Rates, measure_rates
 from pipeline.planning.prices import assumed, workers_to_compare
 from pipeline.planning.survey import EarlierRows, Survey, survey
+from pipeline.running.launch import Say
 from pipeline.running.preflight import check_options, check_sources, check_unused
 from pipeline.running.run_ids import earlier_run_ids
 from pipeline.running.runner import Runner, model_choice
@@ -23,8 +24,6 @@ from transforms.models.artifact import Artifact
 from transforms.models.resolve import resolve_model
 
 _SAMPLE: Final = 100  # images
-
-Say = Callable[[str], None]
 
 
 class Plan(NamedTuple):
