@@ -1,4 +1,5 @@
 import io
+import struct
 import time
 from pathlib import Path
 
@@ -363,6 +364,20 @@ def test_an_image_that_takes_more_than_all_memory_has_too_many_pixels() -> None:
     assert caught.value.error == "too_many_pixels"
     assert str(caught.value) == (
         "JPEG of 12500 x 12500 pixels needs about 979 MB to decode, more than the limit of "
+        "900 MB; raise --max-pixels to raise both"
+    )
+
+
+def test_a_webp_costs_what_pillow_needs_for_it() -> None:
+    """Two canvases, a copy and the image, of four bytes a pixel each."""
+    webp, sides = plain_files()["plain.webp"], struct.pack("<HH", 8000, 8000)
+    assert webp[12:16] == b"VP8 "
+    large = webp[:26] + sides + webp[30:]
+    with pytest.raises(ImageError) as caught:
+        decode_image(large, Preprocessing(SIDE, "crop", 180_000_000))
+    assert caught.value.error == "too_many_pixels"
+    assert str(caught.value) == (
+        "WEBP of 8000 x 8000 pixels needs about 1,056 MB to decode, more than the limit of "
         "900 MB; raise --max-pixels to raise both"
     )
 

@@ -193,15 +193,6 @@ def _tiffs() -> dict[str, bytes]:
         "turned.tif": tiff(tags | {274: 6}, grey.tobytes()),
         "big_endian.tif": tiff(tags, grey.tobytes(), ">"),
         "big.tif": tiff(tags, grey.tobytes(), is_big=True),
-        "double.tif": tiff(tags | {256: 8, 257: 8, 258: 64, 339: 3}, bytes(512)),
-        "ten_bit.tif": tiff({256: 8, 257: 8, 258: 10, 259: 1, 262: 1}, bytes(range(80))),
-        "sixteen_bit_alpha.tif": tiff(
-            tags | {256: 8, 257: 8, 258: (16, 16), 277: 2, 338: 2}, bytes(range(256))
-        ),
-        "float_colour.tif": tiff(
-            tags | {256: 8, 257: 8, 258: (32,) * 3, 262: 2, 277: 3, 339: (3,) * 3},
-            np.linspace(0, 1, 192, dtype="<f4").tobytes(),
-        ),
         "one_value_too_many.tif": tiff(tags | {278: (HEIGHT, 1)}, grey.tobytes()),
     }
 
@@ -290,6 +281,17 @@ def _unsupported() -> dict[str, bytes]:
         "five_bit.bmp": bmp((8, 8), 5, bytes(64)),
         "jpeg_inside.bmp": bmp((8, 8), 24, bytes(64), compression=4),
         "ten_bit_jpeg.tif": tiff(grey | {258: 10, 259: 7}, bytes(512)),
+        "double.tif": tiff(grey | {258: 64, 339: 3}, bytes(512)),
+        "ten_bit.tif": tiff(grey | {258: 10}, bytes(range(80))),
+        "sixteen_bit_alpha.tif": tiff(grey | {258: (16, 16), 277: 2, 338: 2}, bytes(range(256))),
+        "sixteen_bit_planes.tif": tiff(
+            grey | {258: (16,) * 3, 262: 2, 273: (8, 136, 264), 277: 3, 279: (128,) * 3, 284: 2},
+            bytes(384),
+        ),
+        "float_colour.tif": tiff(
+            grey | {258: (32,) * 3, 262: 2, 277: 3, 339: (3,) * 3},
+            np.linspace(0, 1, 192, dtype="<f4").tobytes(),
+        ),
         "jbig.tif": tiff(grey | {258: 1, 259: 34661}, bytes(8)),
         "big_big_endian.tif": tiff(grey | {258: 8}, bytes(64), ">", is_big=True),
     }

@@ -10,19 +10,12 @@ from PIL.ImageFile import ImageFile
 
 from transforms.choices import Resize
 from transforms.decoding.colour import rgb_conversion
-from transforms.decoding.decoding_cost import (
-    Cost,
-    decoding_cost,
-    large_webp_cost,
-    sampled_tiff_cost,
-)
+from transforms.decoding.decoding_cost import Cost, decoding_cost
 from transforms.decoding.formats import FORMATS, name_format
-from transforms.decoding.large_webp import LargeWebp, is_large_webp
 from transforms.decoding.open_image import open_image, stored_size
 from transforms.decoding.resize import Box, resize, resize_in_bands
 from transforms.decoding.strip_metadata import Stripped, strip_metadata
-from transforms.decoding.tiff_samples import SampledTiff, is_mistaken_by_pillow
-from transforms.failures import ImageError, too_many_pixels
+from transforms.failures import ImageError
 
 # EXIF 2.32, tag 0x0112: how to turn the stored picture upright.
 _TURNS = {
@@ -38,8 +31,7 @@ _TURNS = {
 _BANDED_PIXELS = 2_000_000
 
 # In Pillow's words: a variant of the format that it cannot decode, rather than a damaged file.
-_UNKNOWN_MODE = "unknown pixel mode"
-_UNSUPPORTED = ("cannot handle", "Unsupported", _UNKNOWN_MODE, "not yet supported")
+_UNSUPPORTED = ("cannot handle", "Unsupported", "unknown pixel mode", "not yet supported")
 
 
 class Preprocessing(NamedTuple):
@@ -62,7 +54,7 @@ class Picture(NamedTuple):
 class OpenedImage(NamedTuple):
     """An image whose header was read, and what it will take to decode it."""
 
-    image: ImageFile | LargeWebp | SampledTiff
+    image: ImageFile
     stripped: Stripped
     width: int
     height: int
@@ -113,52 +105,25 @@ def decode_opened(opened: OpenedImage, preprocessing: Preprocessing) -> Picture:
 
 
 def _decoded(opened: OpenedImage, preprocessing: Preprocessing) -> Image.Image:
-    image, turn = opened.image, opened.stripped.orientation
-    if isinstance(image, LargeWebp):
-        return _of_large_webp(image, turn, preprocessing)
-    if isinstance(image, SampledTiff):
-        return _resized(image.rgb(), turn, preprocessing)
-    with image:
-        return _resized(image, turn, preprocessing)
+    with opened.image as image:
+        return _resized(image, opened.stripped.orientation, preprocessing)
 
 
 def _opened(
     stripped: Stripped, name: str, byte_size: int, preprocessing: Preprocessing
 ) -> OpenedImage:
-    as_keras = preprocessing.resize == "keras"
-    if is_large_webp(stripped.content, name):
-        webp = LargeWebp(stripped.content, preprocessing.max_pixels)
-        cost = large_webp_cost(webp, stripped, is_whole=as_keras)
-        return OpenedImage(webp, stripped, *webp.size, name, byte_size, cost)
-    image = _open(stripped, name, preprocessing.max_pixels)
-    if isinstance(image, SampledTiff):
-        cost = sampled_tiff_cost(image, stripped)
-        return OpenedImage(image, stripped, *image.size, name, byte_size, cost)
+    image = open_image(stripped.content, name, preprocessing.max_pixels)
     width, height = stored_size(image)
-    if stripped.is_scalable and not as_keras:
+    if stripped.is_scalable and preprocessing.resize != "keras":
         image.draft(None, (preprocessing.image_size, preprocessing.image_size))
     cost = decoding_cost(image, stripped, width * height)
     return OpenedImage(image, stripped, width, height, name, byte_size, cost)
 
 
-def _open(stripped: Stripped, name: str, max_pixels: int) -> ImageFile | SampledTiff:
-    try:
-        image = open_image(stripped.content, name, max_pixels)
-    except SyntaxError as error:
-        if name != "TIFF" or not stripped.is_whole or _UNKNOWN_MODE not in str(error):
-            raise
-        sampled = SampledTiff(stripped.content)
-        if sampled.size[0] * sampled.size[1] > max_pixels:
-            what = f"TIFF of {sampled.size[0]} x {sampled.size[1]}"
-            raise too_many_pixels(what, max_pixels) from error
-        return sampled
-    return SampledTiff(stripped.content) if is_mistaken_by_pillow(image) else image
-
-
 def _resized(image: Image.Image, turn: int, preprocessing: Preprocessing) -> Image.Image:
     side = preprocessing.image_size
     if preprocessing.resize == "keras":
-        as_pillow = _turned(image, turn) if image.format in ("TIFF", None) else image
+        as_pillow = _turned(image, turn) if image.format == "TIFF" else image
         return as_pillow.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
     frame = image.tile[0].extents if isinstance(image, GifImageFile) else None
     convert = rgb_conversion(image)
@@ -174,14 +139,6 @@ def _resized(image: Image.Image, turn: int, preprocessing: Preprocessing) -> Ima
         return _turned(resize_in_bands(rgb, image.size, side, box), turn)
     upright = _turned(rgb((0, 0, *image.size)), turn)
     return resize(upright, side, _box(upright.size, preprocessing.resize))
-
-
-def _of_large_webp(webp: LargeWebp, turn: int, preprocessing: Preprocessing) -> Image.Image:
-    side = preprocessing.image_size
-    if preprocessing.resize == "keras":
-        return webp.nearest(side)
-    shrunk = webp.shrunk(side, _box(webp.size, preprocessing.resize))
-    return _turned(resize(shrunk, side, (0, 0, *shrunk.size)), turn)
 
 
 def _on_canvas(part: Image.Image, box: Box, frame: Box) -> Image.Image:

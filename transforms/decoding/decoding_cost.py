@@ -7,10 +7,8 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from transforms.decoding.large_webp import LargeWebp
 from transforms.decoding.strip_metadata import Stripped
 from transforms.decoding.tiff_directory import strips
-from transforms.decoding.tiff_samples import SampledTiff
 
 # Bytes a pixel in Pillow's memory; any mode that is not named here takes four.
 _MODE_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
@@ -21,7 +19,7 @@ _BANDS: Final = 32_000_000
 # Nanoseconds for a pixel, a scan over a pixel, a strip, a run: about the worst that was measured
 # on a core of 2.5 GHz.
 _PIXEL_NS: Final = {"JPEG": 20, "PNG": 40, "GIF": 20, "BMP": 10, "WEBP": 40, "TIFF": 45}
-_SCAN_NS, _STRIP_NS, _RUN_NS, _SAMPLES_NS = 8, 20_000, 500, 500
+_SCAN_NS, _STRIP_NS, _RUN_NS = 8, 20_000, 500
 _COEFFICIENT_BYTES: Final = 2
 
 
@@ -49,23 +47,6 @@ def decoding_cost(image: ImageFile, stripped: Stripped, stored_pixels: int) -> C
     elif isinstance(image, BmpImageFile) and image.info["compression"]:
         memory += 2 * pixels
         nanoseconds += len(stripped.content) * _RUN_NS
-    return Cost(memory, nanoseconds * 1e-9)
-
-
-def large_webp_cost(webp: LargeWebp, stripped: Stripped, is_whole: bool) -> Cost:
-    """For a large WebP; `is_whole` where no pixel may be averaged with others."""
-    frame, size = webp.frame, len(stripped.content)
-    pixels = frame.width * frame.height
-    bytes_a_pixel = 4 * frame.is_lossless + 1 * frame.has_alpha + 3 * is_whole
-    memory = pixels * bytes_a_pixel + size + len(frame.content) + _BANDS
-    return Cost(memory, pixels * _PIXEL_NS["WEBP"] * 1e-9)
-
-
-def sampled_tiff_cost(tiff: SampledTiff, stripped: Stripped) -> Cost:
-    """For a TIFF whose samples NumPy unpacks."""
-    layout, pixels = strips(stripped.content), tiff.size[0] * tiff.size[1]
-    nanoseconds = pixels * _SAMPLES_NS + layout.number * _STRIP_NS + layout.stored_bytes
-    memory = tiff.memory + layout.largest + 2 * len(stripped.content) + _BANDS
     return Cost(memory, nanoseconds * 1e-9)
 
 

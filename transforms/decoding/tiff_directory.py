@@ -11,7 +11,7 @@ from transforms.failures import ImageError, too_many_pixels
 _INTEGERS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _SIZES: Final = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-ORIENTATION, SAMPLE_FORMAT = 274, 339
+ORIENTATION, PLANAR, SAMPLE_FORMAT = 274, 284, 339
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 277, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
 # Whatever has a say in the pixels. EXIF, GPS, profiles and notes have none, and the turn is ours:
@@ -21,7 +21,7 @@ _OF_PIXELS: Final = frozenset(
     | {_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES}
     | {_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES}
     # Bit order, samples, planes, fax options, predictor, palette, alpha.
-    | {266, _SAMPLES, 284, 292, 293, 317, 320, 338}
+    | {266, _SAMPLES, PLANAR, 292, 293, 317, 320, 338}
     # JPEG tables, old JPEG, YCbCr.
     | {347, *range(512, 522), *range(529, 533)}
 )
