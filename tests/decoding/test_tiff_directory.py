@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tests.helpers.image_files import exif, tiff
+from tests.helpers.image_files import tiff
 from tests.helpers.odd_images import content_of, plain_files
 from transforms.decoding.tiff_directory import (
     BITS,
@@ -15,7 +15,6 @@ from transforms.decoding.tiff_directory import (
     Directory,
     is_whole,
     numbers,
-    orientation,
     pixels_only,
     read_directory,
 )
@@ -50,33 +49,6 @@ def test_values_are_read_in_either_order_and_size(order: str, is_big: bool) -> N
     assert numbers(content, found, HEIGHT) == (4,)
     assert numbers(content, found, BITS) == (8, 9, 10, 11, 12)
     assert numbers(content, found, ORIENTATION) == ()
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("turn", range(1, 9))
-def test_orientation_of_exif(turn: int, order: str) -> None:
-    assert orientation(exif(turn, order)) == turn
-    assert orientation(b"Exif\0\0" + exif(turn, order)) == turn
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"Exif\0\0",
-        b"no exif at all, but text",
-        exif(6)[:-5],
-        b"II*\0\xff\xff\xff\xff",
-        b"II+\0" + b"\xff" * 40,
-        exif(6).replace(struct.pack("<HHI", 0x0112, 3, 1), struct.pack("<HHI", 0x0112, 2, 1)),
-        exif(6).replace(
-            struct.pack("<HHI", 0x0112, 3, 1), struct.pack("<HHI", 0x0112, 3, 2**32 - 1)
-        ),
-        exif(6).replace(struct.pack("<HHI", 0x0112, 3, 1), struct.pack("<HHI", 0x0112, 3, 0)),
-    ],
-)
-def test_exif_that_cannot_be_read_means_upright(content: bytes) -> None:
-    assert orientation(content) == 1
 
 
 @pytest.mark.parametrize("name", ["plain.tif", "plain_lzw.tif", "jpeg.tif", "CMYK.tif", "P.tif"])

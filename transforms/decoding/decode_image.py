@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from transforms.choices import Resize
 from transforms.decoding.colour import rgb_conversion
@@ -14,7 +15,8 @@ from transforms.decoding.decoding_cost import Cost, decoding_cost
 from transforms.decoding.formats import FORMATS, name_format
 from transforms.decoding.open_image import open_image, stored_size
 from transforms.decoding.resize import Box, resize, resize_in_bands
-from transforms.decoding.strip_metadata import Stripped, strip_metadata
+from transforms.decoding.strip_metadata import strip_metadata
+from transforms.decoding.stripped import Stripped
 from transforms.failures import ImageError
 
 # EXIF 2.32, tag 0x0112: how to turn the stored picture upright.
@@ -125,11 +127,11 @@ def _resized(image: Image.Image, turn: int, preprocessing: Preprocessing) -> Ima
     if preprocessing.resize == "keras":
         as_pillow = _turned(image, turn) if image.format == "TIFF" else image
         return as_pillow.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
-    frame = image.tile[0].extents if isinstance(image, GifImageFile) else None
+    frame = _part_of_canvas(image)
     convert = rgb_conversion(image)
 
     def rgb(box: Box) -> Image.Image:
-        """A GIF's first frame may leave a part of the canvas free, and that is white."""
+        """The first frame of an animation may leave a part of the canvas free, which is white."""
         part = convert(image if box == (0, 0, *image.size) else image.crop(box))
         return part if frame is None else _on_canvas(part, box, frame)
 
@@ -139,6 +141,14 @@ def _resized(image: Image.Image, turn: int, preprocessing: Preprocessing) -> Ima
         return _turned(resize_in_bands(rgb, image.size, side, box), turn)
     upright = _turned(rgb((0, 0, *image.size)), turn)
     return resize(upright, side, _box(upright.size, preprocessing.resize))
+
+
+def _part_of_canvas(image: Image.Image) -> Box | None:
+    """Where the first frame of an animation lies, if it covers only a part of the canvas."""
+    if not isinstance(image, (GifImageFile, PngImageFile)):
+        return None
+    frame = image.tile[0].extents
+    return None if frame == (0, 0, *image.size) else frame
 
 
 def _on_canvas(part: Image.Image, box: Box, frame: Box) -> Image.Image:

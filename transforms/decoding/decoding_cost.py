@@ -7,7 +7,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from transforms.decoding.strip_metadata import Stripped
+from transforms.decoding.stripped import Stripped
 from transforms.decoding.tiff_directory import strips
 
 # Bytes a pixel in Pillow's memory; any mode that is not named here takes four.

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 from transforms.failures import ImageError, too_many_pixels
 
 # TIFF 6.0 section 2 and BigTIFF: the types of integers, and of values of more than a byte.
-_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}
 _SIZES: Final = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-ORIENTATION, PLANAR, SAMPLE_FORMAT = 274, 284, 339
+ORIENTATION, PLANAR, SAMPLE_FORMAT, _XMP = 274, 284, 339, 700
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 277, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
 # Whatever has a say in the pixels. EXIF, GPS, profiles and notes have none, and the turn is ours:
@@ -29,7 +29,8 @@ _OF_PIXELS: Final = frozenset(
 _COMPRESSIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
 # A strip for each row of each band of the largest image that fits; each costs Pillow 300 bytes.
 _MOST_VALUES = 1_000_000
-_UPRIGHT, _OLD_JPEG, _YCBCR = 1, 6, 6
+_MOST_ENTRIES: Final = 65_535  # as many as can be counted but in BigTIFF
+_OLD_JPEG, _YCBCR = 6, 6
 
 
 class Directory(NamedTuple):
@@ -37,11 +38,12 @@ class Directory(NamedTuple):
 
     order: str
     is_big: bool
+    is_whole: bool
     entries: Mapping[int, tuple[int, int, bytes]]
 
 
 def read_directory(content: bytes) -> Directory | None:
-    """The first directory, or None if it is not there or not whole."""
+    """The first directory as far as it is there, or None if it does not begin."""
     if content[:2] not in (b"II", b"MM"):
         return None
     order = "<" if content[:2] == b"II" else ">"
@@ -55,11 +57,10 @@ def read_directory(content: bytes) -> Directory | None:
             (at,) = struct.unpack_from(order + "I", content, 4)
             (count,) = struct.unpack_from(order + "H", content, at)
             at, layout = at + 2, order + "HHI4s"
-        end = at + count * struct.calcsize(layout)
-        if end > len(content):
-            return None
-        entries = struct.iter_unpack(layout, content[at:end])
-        return Directory(order, is_big, {tag: (*rest,) for tag, *rest in entries})
+        size = struct.calcsize(layout)
+        found = min(count, _MOST_ENTRIES, (len(content) - at) // size)
+        entries = struct.iter_unpack(layout, content[at : at + found * size])
+        return Directory(order, is_big, found == count, {t: (*rest,) for t, *rest in entries})
     except (struct.error, OverflowError):
         return None
 
@@ -77,12 +78,14 @@ def numbers(content: bytes, directory: Directory, tag: int) -> tuple[int, ...]:
     return struct.unpack_from(layout, content, at) if _is_there(content, directory, tag) else ()
 
 
-def orientation(exif: bytes) -> int:
-    """How a picture is stored, 1 to 8 as EXIF has it; 1, upright, where nothing can be read."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    directory = read_directory(exif)
-    turn = directory and numbers(exif, directory, ORIENTATION)
-    return turn[0] if turn else _UPRIGHT
+def xmp(content: bytes) -> bytes:
+    """The XMP packet of the first directory; empty if there is none."""
+    directory = read_directory(content)
+    if directory is None or _XMP not in directory.entries:
+        return b""
+    _, count, value = directory.entries[_XMP]
+    at = _value_offset(directory, _XMP)
+    return value if at is None else content[at : at + count]
 
 
 def pixels_only(content: bytes, max_pixels: int) -> bytes:
@@ -95,7 +98,7 @@ def pixels_only(content: bytes, max_pixels: int) -> bytes:
         ImageError: truncated, corrupt, unsupported_format or too_many_pixels.
     """
     directory = read_directory(content)
-    if directory is None:
+    if directory is None or not directory.is_whole:
         raise ImageError("truncated", f"TIFF of {len(content):,} bytes ends before its directory")
     _check(content, directory, max_pixels)
     tags = sorted(_OF_PIXELS & directory.entries.keys())
@@ -114,7 +117,7 @@ def pixels_only(content: bytes, max_pixels: int) -> bytes:
 def is_whole(content: bytes) -> bool:
     """Whether the first directory, its values and all its strips or tiles lie within the file."""
     directory = read_directory(content)
-    if directory is None:
+    if directory is None or not directory.is_whole:
         return False
     tags = _OF_PIXELS & directory.entries.keys()
     if not all(_is_there(content, directory, tag) for tag in tags):
@@ -195,4 +198,4 @@ def _check(content: bytes, directory: Directory, max_pixels: int) -> None:
 
 def _one(content: bytes, directory: Directory, tag: int, default: int = 0) -> int:
     found = numbers(content, directory, tag)
-    return found[0] if found else default
+    return max(found[0], 0) if found else default
