@@ -1,3 +1,4 @@
+import gzip
 import re
 
 import pytest
@@ -39,6 +40,13 @@ def test_the_six_decoded_formats_are_told_by_their_first_bytes(name: str, format
         ("old.tga", "TGA"),
         ("old.ppm", "Netpbm"),
         ("crushed.png", "CgBI PNG"),
+        ("old.pcx", "PCX"),
+        ("old.sgi", "SGI"),
+        ("old.xbm", "XBM"),
+        ("scan.dcm", "DICOM"),
+        ("packed.jpg.gz", "JPEG in gzip"),
+        ("camera.nef", "Nikon raw"),
+        ("camera.dng", "DNG"),
     ],
 )
 def test_a_format_that_is_not_decoded_is_named(name: str, format: str) -> None:
@@ -84,6 +92,34 @@ def test_a_file_cut_within_its_signature_is_still_told(name: str) -> None:
     content = plain_files()[name]
     formats = {name_format(content[:length]) for length in range(2, 30)}
     assert formats == {name_format(content)}
+
+
+def test_only_an_image_in_gzip_is_named() -> None:
+    assert name_format(gzip.compress(b"<svg/>")) == "SVG in gzip"
+    assert name_format(gzip.compress(plain_files()["plain.tif"])) == "TIFF in gzip"
+    assert name_format(gzip.compress(b"a text")) is None
+    assert name_format(gzip.compress(gzip.compress(b"<svg/>"))) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "format"),
+    [
+        (b"#define cat_width 16\n#define cat_height 7\n", "XBM"),
+        (b"/* a cat */\n#define width 16", "XBM"),
+        (b"#define _GNU_SOURCE\n", None),
+        (b"\x0a\5\1\x08", "PCX"),
+        (b"\x0a\1\1\x08", None),
+        (b"\n5 1 8", None),
+        (b"\x01\xda\1\1\0\3", "SGI"),
+        (b"\x01\xda\1\1\0\4", None),
+        (b"FORM\0\0\1\0ILBMBMHD", "IFF"),
+        (b"FORM\0\0\1\0AIFFCOMM", None),
+        (b"MMOR\0\0\0\x08", "Olympus raw"),
+        (b"II\x1a\0\0\0HEAPCCDR", "Canon raw"),
+    ],
+)
+def test_what_short_signatures_are_told_by(content: bytes, format: str | None) -> None:
+    assert name_format(content) == format
 
 
 def test_a_byte_order_mark_and_a_comment_may_stand_before_a_drawing() -> None:

@@ -11,6 +11,7 @@ from transforms.decoding.tiff_directory import (
     BITS,
     HEIGHT,
     ORIENTATION,
+    PLANAR,
     WIDTH,
     Directory,
     is_whole,
@@ -21,7 +22,8 @@ from transforms.decoding.tiff_directory import (
 from transforms.failures import ImageError
 
 LIMIT = 180_000_000
-GREY = {256: 8, 257: 4, 258: 8, 259: 1, 262: 1}
+Tags = dict[int, int | tuple[int, ...] | bytes]
+GREY: Tags = {256: 8, 257: 4, 258: 8, 259: 1, 262: 1}
 
 
 def opened(content: bytes) -> TiffImageFile:
@@ -140,6 +142,8 @@ def test_tiles_count_as_pixels() -> None:
     ("content", "message"),
     [
         (tiff(GREY | {259: 34661}, bytes(8)), "TIFF with compression 34661"),
+        (tiff(GREY | {258: (8,) * 7, 277: 7}, bytes(224)), "TIFF of 7 bands; save three of them"),
+        (tiff(GREY | {277: 7}, bytes(224)), "TIFF of 7 bands"),
         (tiff(GREY, bytes(32), ">", is_big=True), "BigTIFF with its bytes in big-endian order"),
     ],
 )
@@ -147,6 +151,33 @@ def test_what_no_decoder_here_knows_is_unsupported(content: bytes, message: str)
     error = refused(content)
     assert error.error == "unsupported_format"
     assert message in str(error)
+
+
+SEVEN: Tags = {258: (8,) * 7, 262: 2, 277: 7, 273: (8,) * 7, 279: (32,) * 7, 284: 2}
+
+
+def test_compressed_planes_of_unknown_use_do_not_count() -> None:
+    unused: Tags = GREY | SEVEN | {259: 5, 338: (0,) * 4}
+    assert opened(pixels_only(tiff(unused, bytes(32)), LIMIT)).mode == "RGB"
+    error = refused(tiff(unused | {338: (1, 0, 0, 0)}, bytes(32)))
+    assert str(error) == "TIFF of 7 bands; save three of them"
+
+
+@pytest.mark.parametrize("tags", [{258: (8,) * 4, 277: 4, 338: 0}, {258: (16,) * 3, 277: 3}])
+def test_planes_that_pillow_mistakes_are_unsupported(tags: Tags) -> None:
+    in_planes: Tags = GREY | SEVEN | tags
+    error = refused(tiff(in_planes, bytes(64)))
+    assert error.error == "unsupported_format"
+    assert str(error) == (
+        "TIFF in planes of 16 bits or with planes of unknown use, not compressed; re-save it"
+    )
+    assert opened(pixels_only(tiff(in_planes | {259: 5}, bytes(64)), LIMIT)).mode == "RGB"
+
+
+def test_a_single_band_has_no_planes() -> None:
+    sixteen = tiff(GREY | {258: 16, 284: 2}, bytes(64))
+    assert PLANAR not in directory(pixels_only(sixteen, LIMIT)).entries
+    assert opened(pixels_only(sixteen, LIMIT)).mode == "I;16"
 
 
 def test_a_directory_beyond_the_end_is_truncated() -> None:

@@ -84,6 +84,25 @@ def tiff(
     return head + strip + table + bytes(size) + values
 
 
+def raw(
+    make: str,
+    tags: Mapping[int, int | bytes] | None = None,
+    below: Mapping[int, int] | None = None,
+) -> bytes:
+    """A TIFF as cameras make it: a grey thumbnail of 8 x 8, and a directory `below` it.
+
+    That has nothing to decode. `tags` are further ones of the thumbnail's directory.
+    """
+    entries = sorted({254: 0, 256: 600, 257: 400, **(below or {})}.items())
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    name = make.encode() + b"\0"
+    places: dict[int, int | bytes] = {330: 72 + len(name)}
+    places |= {271: struct.pack("<HII", 2, len(name), 72)}
+    grey: dict[int, int | bytes] = {254: 1, 256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 279: 64}
+    return tiff({**grey, **places, **(tags or {})}, bytes(64) + name + directory + bytes(4))
+
+
 def gif(
     canvas: tuple[int, int],
     frame: tuple[int, int, int, int],

@@ -1,6 +1,7 @@
 """Odd image files of every kind, each with what must become of it."""
 
 import functools
+import gzip
 import io
 import random
 import struct
@@ -17,6 +18,7 @@ from tests.helpers.image_files import (
     gif,
     lossless_jpeg,
     png,
+    raw,
     saved,
     segment,
     tiff,
@@ -26,6 +28,7 @@ from tests.helpers.image_files import (
 
 WIDTH, HEIGHT = 96, 72
 MILLIONS = 50_000
+LATE_HEIGHT = segment(0xDC, struct.pack(">H", HEIGHT)) + b"\xff\xd9"
 _COLOURS = ((200, 30, 40), (20, 180, 60), (30, 60, 220), (250, 250, 250))
 
 
@@ -276,6 +279,15 @@ def _unsupported() -> dict[str, bytes]:
         "page.eps": saved(picture(), "EPS"),
         "old.tga": saved(picture(), "TGA"),
         "old.ppm": saved(picture(), "PPM"),
+        "old.pcx": saved(picture(), "PCX"),
+        "old.sgi": saved(picture(), "SGI"),
+        "old.xbm": saved(picture().convert("1"), "XBM"),
+        "scan.dcm": bytes(128) + b"DICM\2\0\0\0UL\4\0",
+        "packed.jpg.gz": gzip.compress(jpeg),
+        "camera.nef": raw("NIKON CORPORATION"),
+        "camera.dng": raw("Adobe", {50706: struct.pack("<HI4B", 1, 4, 1, 4, 0, 0)}),
+        "hierarchical.jpg": jpeg.replace(b"\xff\xc0", b"\xff\xc5"),
+        "late_height.jpg": jpeg[: frame + 5] + bytes(2) + jpeg[frame + 7 : -2] + LATE_HEIGHT,
         "crushed.png": plain[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + plain[8:],
         "twelve_bit.jpg": jpeg[: frame + 4] + b"\x0c" + jpeg[frame + 5 :],
         "five_bit.bmp": bmp((8, 8), 5, bytes(64)),
@@ -292,6 +304,7 @@ def _unsupported() -> dict[str, bytes]:
             grey | {258: (32,) * 3, 262: 2, 277: 3, 339: (3,) * 3},
             np.linspace(0, 1, 192, dtype="<f4").tobytes(),
         ),
+        "bands.tif": tiff(grey | {258: (8,) * 7, 277: 7, 338: (0,) * 6}, bytes(448)),
         "jbig.tif": tiff(grey | {258: 1, 259: 34661}, bytes(8)),
         "big_big_endian.tif": tiff(grey | {258: 8}, bytes(64), ">", is_big=True),
     }

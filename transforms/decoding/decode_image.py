@@ -33,7 +33,10 @@ _TURNS = {
 _BANDED_PIXELS = 2_000_000
 
 # In Pillow's words: a variant of the format that it cannot decode, rather than a damaged file.
-_UNSUPPORTED = ("cannot handle", "Unsupported", "unknown pixel mode", "not yet supported")
+_UNSUPPORTED = (
+    *("cannot handle", "Unsupported", "not yet supported"),
+    *("unknown pixel mode", "unknown raw mode"),
+)
 
 
 class Preprocessing(NamedTuple):

@@ -16,8 +16,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from transforms.decoding.tiff_directory import BITS, HEIGHT, PHOTOMETRIC, PLANAR, WIDTH
-from transforms.failures import ImageError, too_many_pixels
+from transforms.decoding.tiff_directory import HEIGHT, PHOTOMETRIC, WIDTH
+from transforms.failures import too_many_pixels
 
 _READERS: Final[Mapping[str, type[ImageFile]]] = {
     "JPEG": JpegImageFile,
@@ -30,15 +30,14 @@ _READERS: Final[Mapping[str, type[ImageFile]]] = {
 # BMP compressions 1 and 2 may skip up to 255 rows at a time, which Pillow writes out as zeros.
 _RUN_LENGTH_ENCODED: Final = (1, 2)
 _MOST_ROWS_SKIPPED: Final = 255
-_YCBCR, _IN_PLANES = 6, 2
+_YCBCR: Final = 6
 
 
 def open_image(content: bytes, name: str, max_pixels: int) -> ImageFile:
     """Reads the header of `content`, which has the signature of the format `name`.
 
     Raises:
-        ImageError: too_many_pixels, before anything is allocated for them; unsupported_format
-            for a layout that Pillow opens but shows wrongly.
+        ImageError: too_many_pixels, before anything is allocated for them.
         Exception: almost any, by Pillow, where the header is broken.
     """
     # Pillow has a limit of its own, for all who use it in this process: it is only ever raised.
@@ -48,7 +47,6 @@ def open_image(content: bytes, name: str, max_pixels: int) -> ImageFile:
     if width * height > max_pixels:
         raise too_many_pixels(f"{name} of {width} x {height}", max_pixels)
     if isinstance(image, TiffImageFile):
-        _refuse_planes_of_16_bits(image)
         _leave_ycbcr_to_libtiff(image)
     if name == "BMP" and image.info["compression"] in _RUN_LENGTH_ENCODED:
         rows = height + _MOST_ROWS_SKIPPED
@@ -62,14 +60,6 @@ def stored_size(image: Image.Image) -> tuple[int, int]:
     if isinstance(image, TiffImageFile):
         return image.tag_v2[WIDTH], image.tag_v2[HEIGHT]
     return image.size
-
-
-def _refuse_planes_of_16_bits(image: TiffImageFile) -> None:
-    """Pillow reads uncompressed TIFF by itself, and takes planes of 16 bits for planes of 8."""
-    tags = image.tag_v2
-    is_raw = image.tile[0].codec_name == "raw"
-    if is_raw and tags.get(PLANAR) == _IN_PLANES and 16 in tags.get(BITS, ()):
-        raise ImageError("unsupported_format", "TIFF with planes of 16 bits, not compressed")
 
 
 def _leave_ycbcr_to_libtiff(image: TiffImageFile) -> None:

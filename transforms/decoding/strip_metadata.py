@@ -12,11 +12,17 @@ from transforms.decoding.orientation import UPRIGHT, orientation
 from transforms.decoding.strip_jpeg import strip_jpeg
 from transforms.decoding.strip_png import strip_png
 from transforms.decoding.stripped import Parts, Stripped
-from transforms.decoding.tiff_directory import is_whole, pixels_only, xmp
+from transforms.decoding.tiff_directory import (
+    is_whole,
+    pixels_only,
+    read_directory,
+    stored_bytes,
+)
 from transforms.failures import too_many_pixels
 
 # A BMP has at least 14 bytes of file header and 12 of the image's.
 _BMP_HEADERS: Final = 26
+_XMP_TAG: Final = 700
 # Encoders make at most 400,000 of 100 MB.
 _MOST_GIF_BLOCKS: Final = 500_000
 
@@ -32,8 +38,9 @@ def strip_metadata(content: bytes, name: str, max_pixels: int) -> Stripped:
 
 
 def _tiff(content: bytes, max_pixels: int) -> Stripped:
-    pixels = pixels_only(content, max_pixels)
-    return Stripped(pixels, orientation(content, xmp=xmp(content)), is_whole(content))
+    pixels, directory = pixels_only(content, max_pixels), read_directory(content)
+    packet = stored_bytes(content, directory, _XMP_TAG) if directory else b""
+    return Stripped(pixels, orientation(content, xmp=packet), is_whole(content))
 
 
 def _bmp(content: bytes, _: int) -> Stripped:

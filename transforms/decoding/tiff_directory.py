@@ -8,11 +8,23 @@ from typing import Final, NamedTuple
 from transforms.failures import ImageError, too_many_pixels
 
 # TIFF 6.0 section 2 and BigTIFF: the types of integers, and of values of more than a byte.
-_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}
+_INTEGERS: Final = {
+    1: "B",
+    3: "H",
+    4: "I",
+    6: "b",
+    8: "h",
+    9: "i",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}
 _SIZES: Final = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
+_BYTES: Final = (1, 2, 6, 7)
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-ORIENTATION, PLANAR, SAMPLE_FORMAT, _XMP = 274, 284, 339, 700
-_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 277, 278, 279
+ORIENTATION, PLANAR, SAMPLE_FORMAT = 274, 284, 339
+_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _EXTRA = 273, 277, 278, 279, 338
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
 # Whatever has a say in the pixels. EXIF, GPS, profiles and notes have none, and the turn is ours:
 # Pillow's makes two copies of the image.
@@ -21,7 +33,7 @@ _OF_PIXELS: Final = frozenset(
     | {_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_SIZES}
     | {_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_SIZES}
     # Bit order, samples, planes, fax options, predictor, palette, alpha.
-    | {266, _SAMPLES, PLANAR, 292, 293, 317, 320, 338}
+    | {266, _SAMPLES, PLANAR, 292, 293, 317, 320, _EXTRA}
     # JPEG tables, old JPEG, YCbCr.
     | {347, *range(512, 522), *range(529, 533)}
 )
@@ -29,8 +41,11 @@ _OF_PIXELS: Final = frozenset(
 _COMPRESSIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
 # A strip for each row of each band of the largest image that fits; each costs Pillow 300 bytes.
 _MOST_VALUES = 1_000_000
+# How a counter, an entry and a pointer are stored.
+_LAYOUT, _BIG_LAYOUT = ("H", "HHI4s", "I"), ("Q", "HHQ8s", "Q")
 _MOST_ENTRIES: Final = 65_535  # as many as can be counted but in BigTIFF
-_OLD_JPEG, _YCBCR = 6, 6
+_OLD_JPEG, _YCBCR, _IN_PLANES, _DEEP = 6, 6, 2, 16
+_MOST_BANDS: Final = 6  # that Pillow knows
 
 
 class Directory(NamedTuple):
@@ -39,28 +54,29 @@ class Directory(NamedTuple):
     order: str
     is_big: bool
     is_whole: bool
+    next_at: int
     entries: Mapping[int, tuple[int, int, bytes]]
 
 
-def read_directory(content: bytes) -> Directory | None:
-    """The first directory as far as it is there, or None if it does not begin."""
+def read_directory(content: bytes, at: int = 0) -> Directory | None:
+    """The directory at `at`, or the first one, as far as it is there; None if it is not."""
     if content[:2] not in (b"II", b"MM"):
         return None
     order = "<" if content[:2] == b"II" else ">"
     is_big = b"\x2b" in content[2:4]
+    counter, layout, pointer = _BIG_LAYOUT if is_big else _LAYOUT
     try:
-        if is_big:
-            (at,) = struct.unpack_from(order + "Q", content, 8)
-            (count,) = struct.unpack_from(order + "Q", content, at)
-            at, layout = at + 8, order + "HHQ8s"
-        else:
-            (at,) = struct.unpack_from(order + "I", content, 4)
-            (count,) = struct.unpack_from(order + "H", content, at)
-            at, layout = at + 2, order + "HHI4s"
-        size = struct.calcsize(layout)
+        at = at or struct.unpack_from(order + pointer, content, 8 if is_big else 4)[0]
+        (count,) = struct.unpack_from(order + counter, content, at)
+        at, size = at + struct.calcsize(counter), struct.calcsize(order + layout)
         found = min(count, _MOST_ENTRIES, (len(content) - at) // size)
-        entries = struct.iter_unpack(layout, content[at : at + found * size])
-        return Directory(order, is_big, found == count, {t: (*rest,) for t, *rest in entries})
+        end = at + found * size
+        rows = struct.iter_unpack(order + layout, content[at:end])
+        next_at = int.from_bytes(
+            content[end : end + struct.calcsize(pointer)], "little" if order == "<" else "big"
+        )
+        entries = {tag: (*rest,) for tag, *rest in rows}
+        return Directory(order, is_big, found == count, next_at, entries)
     except (struct.error, OverflowError):
         return None
 
@@ -78,14 +94,13 @@ def numbers(content: bytes, directory: Directory, tag: int) -> tuple[int, ...]:
     return struct.unpack_from(layout, content, at) if _is_there(content, directory, tag) else ()
 
 
-def xmp(content: bytes) -> bytes:
-    """The XMP packet of the first directory; empty if there is none."""
-    directory = read_directory(content)
-    if directory is None or _XMP not in directory.entries:
+def stored_bytes(content: bytes, directory: Directory, tag: int) -> bytes:
+    """The value of one entry of single bytes; empty if there is none."""
+    kind, count, value = directory.entries.get(tag, (0, 0, b""))
+    if kind not in _BYTES:
         return b""
-    _, count, value = directory.entries[_XMP]
-    at = _value_offset(directory, _XMP)
-    return value if at is None else content[at : at + count]
+    at = _value_offset(directory, tag)
+    return value[:count] if at is None else content[at : at + count]
 
 
 def pixels_only(content: bytes, max_pixels: int) -> bytes:
@@ -102,9 +117,11 @@ def pixels_only(content: bytes, max_pixels: int) -> bytes:
         raise ImageError("truncated", f"TIFF of {len(content):,} bytes ends before its directory")
     _check(content, directory, max_pixels)
     tags = sorted(_OF_PIXELS & directory.entries.keys())
+    if _one(content, directory, _SAMPLES, default=1) == 1:
+        tags = [tag for tag in tags if tag != PLANAR]  # which Pillow does not expect of one band
     kept = [(t, directory.entries[t]) for t in tags if _is_there(content, directory, t)]
     order, is_big = directory.order, directory.is_big
-    counter, layout, pointer = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHI4s", "I")
+    counter, layout, pointer = _BIG_LAYOUT if is_big else _LAYOUT
     padding = bytes(-len(content) % 8)
     table = b"".join(struct.pack(order + layout, tag, *entry) for tag, entry in kept)
     magic = struct.pack(order + "HHH", 43, 8, 0) if is_big else struct.pack(order + "H", 42)
@@ -181,6 +198,7 @@ def _check(content: bytes, directory: Directory, max_pixels: int) -> None:
     compression = _one(content, directory, COMPRESSION, default=1)
     if compression not in _COMPRESSIONS:
         raise ImageError("unsupported_format", f"TIFF with compression {compression}; re-save it")
+    _check_bands(content, directory, is_compressed=compression != 1)
     width, height = _one(content, directory, WIDTH), _one(content, directory, HEIGHT)
     tile_width = _one(content, directory, _TILE_WIDTH, default=width) or 1
     tile_height = _one(content, directory, _TILE_HEIGHT)
@@ -194,6 +212,23 @@ def _check(content: bytes, directory: Directory, max_pixels: int) -> None:
         raise ImageError(
             "corrupt", f"TIFF with {given:,} of the {needed:,} strips or tiles it needs"
         )
+
+
+def _check_bands(content: bytes, directory: Directory, is_compressed: bool) -> None:
+    """Refuses what Pillow does not know, or mistakes: it reads planes that are not compressed."""
+    bands = _one(content, directory, _SAMPLES, default=1)
+    extra = numbers(content, directory, _EXTRA)
+    is_in_planes = _one(content, directory, PLANAR) == _IN_PLANES and bands > 1
+    has_unused = is_in_planes and extra and not any(extra)
+    if (
+        is_in_planes
+        and not is_compressed
+        and (has_unused or _DEEP in numbers(content, directory, BITS))
+    ):
+        what = "TIFF in planes of 16 bits or with planes of unknown use, not compressed"
+        raise ImageError("unsupported_format", f"{what}; re-save it")
+    if bands - len(extra) * bool(has_unused) > _MOST_BANDS:
+        raise ImageError("unsupported_format", f"TIFF of {bands:,} bands; save three of them")
 
 
 def _one(content: bytes, directory: Directory, tag: int, default: int = 0) -> int:
