@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngImageFile
 from transforms.choices import Resize
 from transforms.decoding.colour import rgb_conversion
 from transforms.decoding.decoding_cost import Cost, decoding_cost
+from transforms.decoding.deep_colour import in_eight_bits, is_deep_colour
 from transforms.decoding.formats import FORMATS, name_format
 from transforms.decoding.open_image import open_image, stored_size
 from transforms.decoding.resize import Box, resize, resize_in_bands
@@ -110,8 +111,19 @@ def decode_opened(opened: OpenedImage, preprocessing: Preprocessing) -> Picture:
 
 
 def _decoded(opened: OpenedImage, preprocessing: Preprocessing) -> Image.Image:
+    side, stripped = preprocessing.image_size, opened.stripped
     with opened.image as image:
-        return _resized(image, opened.stripped.orientation, preprocessing)
+        if preprocessing.resize == "keras":
+            as_pillow = _turned(image, stripped.orientation) if image.format == "TIFF" else image
+            return as_pillow.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+        frame = _part_of_canvas(image)
+        picture: Image.Image = image
+        if is_deep_colour(image):
+            limit = preprocessing.max_pixels
+            picture = in_eight_bits(
+                image, lambda: open_image(stripped.content, opened.format, limit)
+            )
+        return _resized(picture, frame, stripped, preprocessing)
 
 
 def _opened(
@@ -125,13 +137,11 @@ def _opened(
     return OpenedImage(image, stripped, width, height, name, byte_size, cost)
 
 
-def _resized(image: Image.Image, turn: int, preprocessing: Preprocessing) -> Image.Image:
-    side = preprocessing.image_size
-    if preprocessing.resize == "keras":
-        as_pillow = _turned(image, turn) if image.format == "TIFF" else image
-        return as_pillow.resize((side, side), Image.Resampling.NEAREST).convert("RGB")
-    frame = _part_of_canvas(image)
-    convert = rgb_conversion(image)
+def _resized(
+    image: Image.Image, frame: Box | None, stripped: Stripped, preprocessing: Preprocessing
+) -> Image.Image:
+    side, turn = preprocessing.image_size, stripped.orientation
+    convert = rgb_conversion(image, stripped.samples)
 
     def rgb(box: Box) -> Image.Image:
         """The first frame of an animation may leave a part of the canvas free, which is white."""
@@ -146,7 +156,7 @@ def _resized(image: Image.Image, turn: int, preprocessing: Preprocessing) -> Ima
     return resize(upright, side, _box(upright.size, preprocessing.resize))
 
 
-def _part_of_canvas(image: Image.Image) -> Box | None:
+def _part_of_canvas(image: ImageFile) -> Box | None:
     """Where the first frame of an animation lies, if it covers only a part of the canvas."""
     if not isinstance(image, (GifImageFile, PngImageFile)):
         return None

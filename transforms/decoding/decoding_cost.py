@@ -7,6 +7,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from transforms.decoding.deep_colour import extra_memory
 from transforms.decoding.stripped import Stripped
 from transforms.decoding.tiff_directory import strips
 
@@ -34,6 +35,7 @@ def decoding_cost(image: ImageFile, stripped: Stripped, stored_pixels: int) -> C
     """For an image that was opened, and told at which scale to decode, but not yet decoded."""
     pixels = image.width * image.height
     memory = pixels * _MODE_BYTES.get(image.mode, 4) + len(stripped.content) + _BANDS
+    memory += extra_memory(image)
     nanoseconds = stored_pixels * _PIXEL_NS[str(image.format)]
     if isinstance(image, JpegImageFile) and stripped.scans:
         memory += _coefficients(image, stored_pixels) * _COEFFICIENT_BYTES

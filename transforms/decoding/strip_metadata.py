@@ -11,18 +11,23 @@ from typing import Final
 from transforms.decoding.orientation import UPRIGHT, orientation
 from transforms.decoding.strip_jpeg import strip_jpeg
 from transforms.decoding.strip_png import strip_png
-from transforms.decoding.stripped import Parts, Stripped
+from transforms.decoding.stripped import Parts, SampleTags, Stripped
 from transforms.decoding.tiff_directory import (
+    Directory,
     is_whole,
     pixels_only,
     read_directory,
+    reals,
     stored_bytes,
 )
 from transforms.failures import too_many_pixels
 
 # A BMP has at least 14 bytes of file header and 12 of the image's.
 _BMP_HEADERS: Final = 26
-_XMP_TAG: Final = 700
+# SMinSampleValue and MinSampleValue, SMaxSampleValue and MaxSampleValue.
+_LEAST_SAMPLE, _GREATEST_SAMPLE = (340, 280), (341, 281)
+_XMP_TAG, _GDAL_NODATA = 700, 42113
+_LONGEST_NUMBER: Final = 40
 # Encoders make at most 400,000 of 100 MB.
 _MOST_GIF_BLOCKS: Final = 500_000
 
@@ -40,7 +45,23 @@ def strip_metadata(content: bytes, name: str, max_pixels: int) -> Stripped:
 def _tiff(content: bytes, max_pixels: int) -> Stripped:
     pixels, directory = pixels_only(content, max_pixels), read_directory(content)
     packet = stored_bytes(content, directory, _XMP_TAG) if directory else b""
-    return Stripped(pixels, orientation(content, xmp=packet), is_whole(content))
+    turn = orientation(content, xmp=packet)
+    samples = _sample_tags(content, directory) if directory else SampleTags()
+    return Stripped(pixels, turn, is_whole(content), samples=samples)
+
+
+def _sample_tags(content: bytes, directory: Directory) -> SampleTags:
+    lowest, highest = (
+        next((values[0] for tag in tags if (values := reals(content, directory, tag))), None)
+        for tags in (_LEAST_SAMPLE, _GREATEST_SAMPLE)
+    )
+    try:
+        missing = float(
+            stored_bytes(content, directory, _GDAL_NODATA)[:_LONGEST_NUMBER].rstrip(b"\0")
+        )
+    except ValueError:
+        missing = None
+    return SampleTags(lowest, highest, missing)
 
 
 def _bmp(content: bytes, _: int) -> Stripped:

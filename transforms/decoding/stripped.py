@@ -9,6 +9,14 @@ from transforms.failures import ImageError
 _MOST_PARTS: Final = 200_000
 
 
+class SampleTags(NamedTuple):
+    """What a TIFF's tags say of its samples: least, greatest, and the value that is no data."""
+
+    lowest: float | None = None
+    highest: float | None = None
+    missing: float | None = None
+
+
 class Stripped(NamedTuple):
     """What a decoder needs, how to turn the picture upright, and whether its end is there.
 
@@ -22,6 +30,7 @@ class Stripped(NamedTuple):
     is_whole: bool
     is_scalable: bool = False
     scans: int = 0
+    samples: SampleTags = SampleTags()
 
 
 class Parts:

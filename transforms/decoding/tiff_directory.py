@@ -3,11 +3,11 @@
 import math
 import struct
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from transforms.failures import ImageError, too_many_pixels
 
-# TIFF 6.0 section 2 and BigTIFF: the types of integers, and of values of more than a byte.
+# TIFF 6.0 section 2 and BigTIFF: the types of numbers, and of values of more than a byte.
 _INTEGERS: Final = {
     1: "B",
     3: "H",
@@ -20,6 +20,7 @@ _INTEGERS: Final = {
     17: "q",
     18: "Q",
 }
+_FLOATS: Final = {11: "f", 12: "d"}
 _SIZES: Final = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
 _BYTES: Final = (1, 2, 6, 7)
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -83,8 +84,19 @@ def read_directory(content: bytes, at: int = 0) -> Directory | None:
 
 def numbers(content: bytes, directory: Directory, tag: int) -> tuple[int, ...]:
     """The integers of one entry; empty if there are none, or beyond the end of the file."""
+    return _unpacked(content, directory, tag, _INTEGERS)
+
+
+def reals(content: bytes, directory: Directory, tag: int) -> tuple[float, ...]:
+    """As `numbers`, for floats as well."""
+    return _unpacked(content, directory, tag, _INTEGERS | _FLOATS)
+
+
+def _unpacked(
+    content: bytes, directory: Directory, tag: int, letters: Mapping[int, str]
+) -> tuple[Any, ...]:
     kind, count, value = directory.entries.get(tag, (0, 0, b""))
-    letter = _INTEGERS.get(kind)
+    letter = letters.get(kind)
     if letter is None or count > _MOST_VALUES:
         return ()
     layout = f"{directory.order}{count}{letter}"
