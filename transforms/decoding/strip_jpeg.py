@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from transforms.decoding.colour_profile import MOST_BYTES
 from transforms.decoding.orientation import orientation
 from transforms.decoding.stripped import Parts, Stripped
 from transforms.failures import ImageError, too_many_pixels
@@ -13,7 +14,8 @@ _BARE: Final = frozenset((0x01, *range(0xD0, 0xDA)))
 _METADATA: Final = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE, _PADDING))
 # JFIF and Adobe, which tell the colour space. Shorter than 12 bytes they are broken.
 _COLOUR: Final = (0xE0, 0xEE)
-_START_OF_SCAN, _APP1 = 0xDA, 0xE1
+_START_OF_SCAN, _APP1, _APP2 = 0xDA, 0xE1, 0xE2
+_PROFILE: Final = b"ICC_PROFILE\0"
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _FRAMES: Final = frozenset((*range(0xC0, 0xD0), 0xDE)) - {0xC4, 0xC8, 0xCC}
 # Sequential or progressive DCT. libjpeg-turbo scales no lossless JPEG; Pillow expects it to, and
@@ -45,7 +47,8 @@ def strip_jpeg(content: bytes, max_pixels: int) -> Stripped:
     Raises:
         ImageError: corrupt, unsupported_format or too_many_pixels, by the header.
     """
-    kept, exif, xmp, frames, at = [content[:2]], [], b"", [], 2
+    kept, exif, profile, frames = [content[:2]], [], [], []
+    xmp, at = b"", 2
     for segment in _segments(content):
         marker, body, whole = segment
         at += len(whole)
@@ -53,6 +56,8 @@ def strip_jpeg(content: bytes, max_pixels: int) -> Stripped:
             exif.append(body.removeprefix(_EXIF))
         elif marker == _APP1 and body.startswith(_XMP):
             xmp = body
+        elif marker == _APP2 and body.startswith(_PROFILE):
+            profile.append(body.removeprefix(_PROFILE))
         elif marker in _FRAMES or marker in _UNSUPPORTED_FRAMES:
             frames.append(segment)
         if marker not in _METADATA and (marker not in _COLOUR or len(body) >= 12):
@@ -68,7 +73,9 @@ def strip_jpeg(content: bytes, max_pixels: int) -> Stripped:
     is_one_pass &= in_first_scan == components
     scans = 0 if is_one_pass else content.count(b"\xff\xda", at)
     turn = orientation(b"".join(exif), xmp=xmp)
-    return Stripped(b"".join(kept), turn, is_whole, is_scalable, scans)
+    return Stripped(
+        b"".join(kept), turn, is_whole, is_scalable, scans, profile=_joined_profile(profile)
+    )
 
 
 def _segments(content: bytes) -> Iterator[_Segment]:
@@ -86,6 +93,13 @@ def _segments(content: bytes) -> Iterator[_Segment]:
             return
         yield _Segment(marker, content[at + 4 : end], content[at:end])
         at = end
+
+
+def _joined_profile(parts: list[bytes]) -> bytes:
+    """Each part begins with its number and how many there are; empty if not all of them are."""
+    joined = b"".join(part[2:] for part in sorted(parts))
+    is_whole = all(part[1:2] == bytes((len(parts) & 255,)) for part in parts)
+    return joined if is_whole and len(joined) <= MOST_BYTES else b""
 
 
 def _frame_size(content: bytes, at: int, frames: list[_Segment]) -> tuple[int, int]:

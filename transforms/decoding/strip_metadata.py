@@ -8,26 +8,16 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from transforms.decoding.colour_profile import MOST_BYTES
 from transforms.decoding.orientation import UPRIGHT, orientation
 from transforms.decoding.strip_jpeg import strip_jpeg
 from transforms.decoding.strip_png import strip_png
-from transforms.decoding.stripped import Parts, SampleTags, Stripped
-from transforms.decoding.tiff_directory import (
-    Directory,
-    is_whole,
-    pixels_only,
-    read_directory,
-    reals,
-    stored_bytes,
-)
+from transforms.decoding.strip_tiff import strip_tiff
+from transforms.decoding.stripped import Parts, Stripped
 from transforms.failures import too_many_pixels
 
 # A BMP has at least 14 bytes of file header and 12 of the image's.
 _BMP_HEADERS: Final = 26
-# SMinSampleValue and MinSampleValue, SMaxSampleValue and MaxSampleValue.
-_LEAST_SAMPLE, _GREATEST_SAMPLE = (340, 280), (341, 281)
-_XMP_TAG, _GDAL_NODATA = 700, 42113
-_LONGEST_NUMBER: Final = 40
 # Encoders make at most 400,000 of 100 MB.
 _MOST_GIF_BLOCKS: Final = 500_000
 
@@ -40,28 +30,6 @@ def strip_metadata(content: bytes, name: str, max_pixels: int) -> Stripped:
     """
     strip: Callable[[bytes, int], Stripped] = _STRIPPERS[name]
     return strip(content, max_pixels)
-
-
-def _tiff(content: bytes, max_pixels: int) -> Stripped:
-    pixels, directory = pixels_only(content, max_pixels), read_directory(content)
-    packet = stored_bytes(content, directory, _XMP_TAG) if directory else b""
-    turn = orientation(content, xmp=packet)
-    samples = _sample_tags(content, directory) if directory else SampleTags()
-    return Stripped(pixels, turn, is_whole(content), samples=samples)
-
-
-def _sample_tags(content: bytes, directory: Directory) -> SampleTags:
-    lowest, highest = (
-        next((values[0] for tag in tags if (values := reals(content, directory, tag))), None)
-        for tags in (_LEAST_SAMPLE, _GREATEST_SAMPLE)
-    )
-    try:
-        missing = float(
-            stored_bytes(content, directory, _GDAL_NODATA)[:_LONGEST_NUMBER].rstrip(b"\0")
-        )
-    except ValueError:
-        missing = None
-    return SampleTags(lowest, highest, missing)
 
 
 def _bmp(content: bytes, _: int) -> Stripped:
@@ -108,7 +76,7 @@ def _gif_blocks_end(content: bytes, at: int, blocks: Parts) -> int:
 
 
 def _webp(content: bytes, max_pixels: int) -> Stripped:
-    exif, packet = b"", b""
+    exif = packet = profile = b""
     for kind, at, size in _webp_chunks(content):
         if kind == b"VP8X":
             width, height = (
@@ -120,8 +88,10 @@ def _webp(content: bytes, max_pixels: int) -> Stripped:
             exif = exif or content[at : at + size]
         elif kind == b"XMP ":
             packet = packet or content[at : at + size]
+        elif kind == b"ICCP" and size <= MOST_BYTES:
+            profile = content[at : at + size]
     is_whole = len(content) >= 8 + int.from_bytes(content[4:8], "little")
-    return Stripped(content, orientation(exif, xmp=packet), is_whole)
+    return Stripped(content, orientation(exif, xmp=packet), is_whole, profile=profile)
 
 
 def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -140,5 +110,5 @@ _STRIPPERS: Final = {
     "GIF": _gif,
     "BMP": _bmp,
     "WEBP": _webp,
-    "TIFF": _tiff,
+    "TIFF": strip_tiff,
 }

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from transforms.decoding.colour_profile import MOST_BYTES
 from transforms.decoding.orientation import orientation, unhexed
 from transforms.decoding.stripped import Parts, Stripped
 
@@ -41,7 +42,8 @@ def strip_png(content: bytes, _: int) -> Stripped:
     kept = [content[:8], *_critical(content, head), _transparency(content, head)]
     kept += _first_frame(content, head, pixels) or _critical(content, pixels)
     is_whole = bool(chunks) and chunks[-1].kind in (b"IEND", b"") and chunks[-1].end <= len(content)
-    return Stripped(b"".join(kept), _orientation(content, chunks), is_whole)
+    turn, profile = _orientation(content, chunks), _profile(content, head)
+    return Stripped(b"".join(kept), turn, is_whole, profile=profile)
 
 
 def _chunks(content: bytes) -> Iterator[_Chunk]:
@@ -157,9 +159,17 @@ def _text(content: bytes, chunk: _Chunk) -> bytes:
     return text
 
 
-def _inflated(stored: bytes) -> bytes:
-    """Its beginning; empty if it is broken."""
+def _profile(content: bytes, head: Sequence[_Chunk]) -> bytes:
+    """An ICC profile; empty if there is none, or too large a one."""
+    bodies = (_body(content, chunk) for chunk in head if chunk.kind == b"iCCP")
+    stored = next(bodies, b"").partition(b"\0")[2][1:]
+    profile = _inflated(stored, MOST_BYTES + 1)
+    return profile if len(profile) <= MOST_BYTES else b""
+
+
+def _inflated(stored: bytes, most: int = _MOST_TEXT) -> bytes:
+    """Its first bytes; empty if it is broken."""
     try:
-        return zlib.decompressobj().decompress(stored, _MOST_TEXT)
+        return zlib.decompressobj().decompress(stored, most)
     except zlib.error:
         return b""

@@ -22,7 +22,7 @@ class Stripped(NamedTuple):
 
     `orientation` is 1 to 8 as in EXIF. `is_scalable` and `scans` are for JPEG: whether it may be
     decoded at 1/2, 1/4 or 1/8, and in how many scans, 0 if one pass over the file makes all the
-    pixels and no coefficients need be kept.
+    pixels and no coefficients need be kept. `samples` is for TIFF. `profile` is an ICC profile.
     """
 
     content: bytes
@@ -31,6 +31,7 @@ class Stripped(NamedTuple):
     is_scalable: bool = False
     scans: int = 0
     samples: SampleTags = SampleTags()
+    profile: bytes = b""
 
 
 class Parts:
