@@ -11,6 +11,7 @@ from hypothesis import settings
 
 import transforms.storage
 from tests.helpers.gcs_emulator import Emulator, Proxy
+from transforms.storage import retries
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
@@ -50,6 +51,7 @@ def cloud(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy
     """Cloud Storage as this process sees it; tests name buckets of their own."""
     proxy = Proxy(emulator)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+    monkeypatch.setattr(retries, "shared", retries.Retries(delays_s=(0.001, 0.05)))
     transforms.storage._storage.cache_clear()
     yield proxy
     transforms.storage._storage.cache_clear()

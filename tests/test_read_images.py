@@ -6,9 +6,9 @@ from apache_beam import Create, Map, Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from transforms.failures import Failure
-from transforms.read_images import ReadImages, read_image
+from transforms.read_images import ReadImages, read_image, with_content
 from transforms.records import FetchedImage, ListedImage, Slot
-from transforms.storage import canonical_uri
+from transforms.storage import Content, canonical_uri
 
 MB = 1_000_000
 
@@ -35,6 +35,13 @@ def image(tmp_path: Path) -> Path:
 def test_bytes_come_with_size_and_time_as_read(image: Path) -> None:
     for slot in (slot_of(image), slot_of(image, 99, 88)):
         assert read_image(slot, MB) == FetchedImage(slot_of(image, 5, 7), b"12345", None)
+
+
+def test_size_and_time_are_of_one_look_at_the_object() -> None:
+    """As listed, where reading does not tell the time; then the next listing finds it unchanged."""
+    for slot, size in ((slot_of("gs://b/a.jpg", 99, 88), 99), (slot_of("gs://b/a.jpg"), 5)):
+        image = with_content(slot, Content(b"12345", None)).slot.image
+        assert (image.byte_size, image.last_modified) == (size, slot.image.last_modified)
 
 
 def test_time_at_the_epoch_is_a_time(image: Path) -> None:

@@ -34,8 +34,15 @@ def read_image(slot: Slot, max_bytes: int) -> FetchedImage:
 
 
 def with_content(slot: Slot, content: Content) -> FetchedImage:
-    """An image whose bytes have come, wherever from; none at all is a failure."""
-    image = slot.image._replace(byte_size=len(content.data))
+    """An image whose bytes have come, wherever from; none at all is a failure.
+
+    Size and time are those of one look at the object, so that a later listing finds it unchanged:
+    where reading does not tell the time, both are the listing's. The bytes may be more than were
+    listed, if they are stored with `Content-Encoding: gzip`.
+    """
+    image = slot.image
+    if content.last_modified is not None or image.byte_size is None:
+        image = image._replace(byte_size=len(content.data))
     if content.last_modified is not None:
         image = image._replace(last_modified=content.last_modified)
     slot = slot._replace(image=image)

@@ -1,5 +1,6 @@
 """write: a shard's rows as one Parquet file, put in place when the last of them is there."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -10,7 +11,7 @@ from transforms.metrics import BYTES_READ, PREDICTED, count
 from transforms.models.labels import Label
 from transforms.records import ClassifiedImage, WrittenShard
 from transforms.schema import parquet_bytes, row_of
-from transforms.storage import storage_for
+from transforms.storage import NotReplacedError, storage_for
 
 
 class WriteShard(beam.DoFn):
@@ -43,7 +44,10 @@ class WriteShard(beam.DoFn):
             del self._under_way[name]
             rows = [row_of(each, self._labels, self._model) for each in images]
             content = parquet_bytes(rows)
-            storage_for(self._output).write(self._output, part_name(name, self._run_id), content)
+            # Where nothing may be replaced, what is there is the same shard, written before.
+            with contextlib.suppress(NotReplacedError):
+                write = storage_for(self._output).write
+                write(self._output, part_name(name, self._run_id), content)
             yield WrittenShard(name, size)
 
     def finish_bundle(self) -> None:

@@ -31,7 +31,7 @@ from transforms.list_images import sources_of
 from transforms.models.artifact import Artifact
 from transforms.models.publish import publish_network
 from transforms.models.resolve import kept_classes, resolve_model
-from transforms.storage import join, storage_for
+from transforms.storage import join, retries, storage_for
 
 Say = Callable[[str], None]
 MakeGraph = Callable[[beam.Pipeline], object]
@@ -201,7 +201,7 @@ def _run(runner: Runner, make_graph: MakeGraph) -> tuple[float, Metrics]:
     )
     make_graph(p)
     started = time.monotonic()
-    with shown_progress():
+    with shown_progress(), retries.shared.ended_by_interrupts():
         try:
             result = p.run()
             result.wait_until_finish()

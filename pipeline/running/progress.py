@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 
 from transforms.failures import RETRYABLE
 from transforms.metrics import LISTED, PREDICTED, SKIPPED, local_counts
+from transforms.storage import retries
 
 _PLAIN_INTERVAL_S = 10.0
 _BAR_INTERVAL_S = 0.25
@@ -26,9 +27,14 @@ class Standing(NamedTuple):
     failed: int
     seconds: float  # since the run began
     rate: float  # images/s since the first one was done; 0.0 before
+    outage: str = ""  # what the storage fails with, if it does
 
     def __str__(self) -> str:
-        """How many are done, the speed and the time left at that speed."""
+        """How many are done, the speed and the time left at that speed, or what is waited for."""
+        text = self._standing()
+        return f"{text}; {self.outage}" if self.outage else text
+
+    def _standing(self) -> str:
         if not self.done:
             return f"listing and loading, {self.seconds:.0f} s"
         text = f"{self.done:,} of {self.due:,} images, {self.failed:,} failed"
@@ -61,7 +67,7 @@ class Progress:
         if self._first is not None and now > self._first[0]:
             rate = (done - self._first[1]) / (now - self._first[0])
         due = counts.get(LISTED, 0) - counts.get(SKIPPED, 0)
-        return Standing(due, done, failed, now - self._started, rate)
+        return Standing(due, done, failed, now - self._started, rate, retries.shared.outage())
 
 
 @contextmanager

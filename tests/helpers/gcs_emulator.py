@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -13,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 START_TIMEOUT_S = 20.0
 
@@ -21,8 +22,9 @@ START_TIMEOUT_S = 20.0
 class Reply(NamedTuple):
     """An answer to one request; a `body` shorter than it was is an answer cut off.
 
-    `seconds_a_byte` makes it dribble, `resets` ends the connection as a crashed server does, and
-    `length` is what the header claims if not the truth.
+    `seconds_a_byte` makes it dribble, `resets` ends the connection as a crashed server does,
+    `length` is what the header claims if not the truth, and `is_chunked` claims none but sends one
+    chunk of the whole body.
     """
 
     status: int
@@ -31,6 +33,7 @@ class Reply(NamedTuple):
     seconds_a_byte: float = 0
     resets: bool = False
     length: int | None = None
+    is_chunked: bool = False
 
 
 class Emulator:
@@ -74,6 +77,9 @@ class Proxy(ThreadingHTTPServer):
         self.requests_of: defaultdict[str, list[str]] = defaultdict(list)  # by the client's address
         self.faults: list[Callable[[Reply], Reply]] = []  # each spoils one answer, in turn
         self.page_size: int | None = None  # of listings, which the emulator gives in one piece
+        self.lasting_fault: Callable[[str, Reply], Reply] | None = None  # by the request
+        self.may_replace = True  # and delete; else only create
+        self.connections = 0
         threading.Thread(target=self.serve_forever, args=[0.05], daemon=True).start()
 
     def stop(self) -> None:
@@ -87,26 +93,44 @@ class Proxy(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
 
     def _forward(self) -> None:
         request = f"{self.command} {self.path}"
         self.server.requests.append(request)
         self.server.requests_of[self.client_address[0]].append(request)
-        reply = self._ask()
-        if self.server.page_size is not None and urlsplit(self.path).path.endswith("/o"):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        refused = not self.server.may_replace and self._replaces(body)
+        reply = _not_allowed() if refused else self._ask(self.command, self.path, body)
+        is_listing = self.command == "GET" and urlsplit(self.path).path.endswith("/o")
+        if self.server.page_size is not None and is_listing:
             reply = _page(reply, self.path, self.server.page_size)
         length = len(reply.body)
-        if self.server.faults:
+        whole = reply
+        if self.server.lasting_fault:
+            reply = self.server.lasting_fault(request, reply)
+        elif self.server.faults:
             reply = self.server.faults.pop(0)(reply)
+        self.close_connection |= reply is not whole
         if reply.resets and not reply.body:
             self._reset()
             return
         self.send_response(reply.status)
         for name, value in reply.headers.items():
-            if name.lower() not in ("content-length", "server", "date"):
+            if name.lower() not in ("content-length", "server", "date", "connection"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(length if reply.length is None else reply.length))
+        if reply.is_chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            length = length if reply.length is None else reply.length
+            self.send_header("Content-Length", str(length))
         self.end_headers()
+        if reply.is_chunked:
+            self.wfile.write(b"%x\r\n" % length)
         if reply.seconds_a_byte:
             for at in range(len(reply.body)):
                 self.wfile.write(reply.body[at : at + 1])
@@ -123,11 +147,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.close()
 
-    def _ask(self) -> Reply:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def _replaces(self, body: bytes) -> bool:
+        """Whether the request deletes an object or uploads one that is there."""
+        path, name = urlsplit(self.path).path, re.search(rb'"name": "([^"]*)"', body)
+        if not path.startswith("/upload/") or name is None:
+            return self.command == "DELETE"
+        there = f"{path.removeprefix('/upload')}/{quote(name[1].decode(), safe='')}"
+        return self._ask("GET", there).status == 200
+
+    def _ask(self, command: str, path: str, body: bytes = b"") -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.emulator_port)
         try:
-            connection.request(self.command, self.path, body, dict(self.headers))
+            connection.request(command, path, body, dict(self.headers))
             answer = connection.getresponse()
             return Reply(answer.status, dict(answer.getheaders()), answer.read())
         finally:
@@ -152,13 +183,47 @@ def _page(reply: Reply, path: str, size: int) -> Reply:
     return reply._replace(body=json.dumps(page).encode())
 
 
-def status(code: int) -> Callable[[Reply], Reply]:
-    """An answer of this status and without a body that says anything."""
+def status(code: int, said: str = "", reason: str = "") -> Callable[[Reply], Reply]:
+    """An answer of this status; what is `said` stands in its body as Cloud Storage has it."""
 
     def spoil(reply: Reply) -> Reply:
-        return Reply(code, {}, b" " * len(reply.body))
+        error = {"code": code, "message": said, "errors": [{"message": said, "reason": reason}]}
+        body = json.dumps({"error": error}).encode() if said else b" " * len(reply.body)
+        return Reply(code, {}, body, length=len(body))
 
     return spoil
+
+
+def _not_allowed() -> Reply:
+    """What Cloud Storage says to a role that may create objects, but not delete them."""
+    said = (
+        "ann@example.com does not have storage.objects.delete access to the Google Cloud Storage "
+        "object. Permission 'storage.objects.delete' denied on resource (or it may not exist)."
+    )
+    return status(403, said, "forbidden")(Reply(200, {}, b""))
+
+
+def page_of_a_proxy(reply: Reply) -> Reply:
+    """What a proxy says in the place of the storage, as if all were well."""
+    body = b"<html><title>Sign in</title><p>to the network</html>"
+    return Reply(200, {"Content-Type": "text/html"}, body, length=len(body))
+
+
+def nothing(reply: Reply) -> Reply:
+    """An empty answer, as if all were well."""
+    return Reply(200, {}, b"", length=0)
+
+
+def half_unchecked(reply: Reply) -> Reply:
+    """Half of the answer, which claims to be whole, without the header of checksums."""
+    headers = {name: each for name, each in reply.headers.items() if name != "X-Goog-Hash"}
+    body = reply.body[: len(reply.body) // 2]
+    return reply._replace(headers=headers, body=body, length=len(body))
+
+
+def chunk_cut_off(reply: Reply) -> Reply:
+    """Half of a chunk, then the connection ends."""
+    return reply._replace(body=reply.body[: len(reply.body) // 2], is_chunked=True)
 
 
 def flipped_byte(reply: Reply) -> Reply:
@@ -186,6 +251,12 @@ def reset_within(reply: Reply) -> Reply:
 def dribbling(reply: Reply) -> Reply:
     """The answer, a byte at a time."""
     return reply._replace(seconds_a_byte=0.01)
+
+
+def zipped_error(reply: Reply) -> Reply:
+    """403 in an answer that is compressed, as clients ask for it."""
+    body = gzip.compress(b"Access denied.")
+    return Reply(403, {"Content-Encoding": "gzip"}, body, length=len(body))
 
 
 def empty(reply: Reply) -> Reply:

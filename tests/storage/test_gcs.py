@@ -1,12 +1,15 @@
 import contextlib
 import gc
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,11 +18,24 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from tests.helpers.gcs_emulator import Proxy, cut_off, flipped_byte, status
+from tests.helpers.gcs_emulator import (
+    Proxy,
+    Reply,
+    cut_off,
+    flipped_byte,
+    nothing,
+    page_of_a_proxy,
+    reset,
+    status,
+    zipped_error,
+)
 from transforms.failures import ImageError
-from transforms.records import ListedImage
+from transforms.layout import part_name
+from transforms.records import ClassifiedImage, ListedImage, Slot, WrittenShard
+from transforms.storage import NotReplacedError, gcs_client, retries, storage_for
 from transforms.storage import gcs as gcs_module
-from transforms.storage.gcs import _RETRY, GoogleCloudStorage
+from transforms.storage.gcs import GoogleCloudStorage
+from transforms.write_shards import WriteShard
 
 MB = 1_000_000
 ROOT = Path(__file__).parents[2]
@@ -77,10 +93,27 @@ def test_object_is_found_with_its_size_and_exact_time(
     gcs: GoogleCloudStorage, bucket: Any, put: Callable[..., str]
 ) -> None:
     uri = put("a/cat.jpg", b"12345")
-    updated = bucket.get_blob("a/cat.jpg").updated
-    microseconds = int(updated.replace(microsecond=0).timestamp()) * MB + updated.microsecond
+    created = bucket.get_blob("a/cat.jpg").time_created
+    microseconds = int(created.replace(microsecond=0).timestamp()) * MB + created.microsecond
     assert list(gcs.find(uri)) == [ListedImage(uri, 5, microseconds)]
-    assert abs(datetime.now(timezone.utc) - updated).total_seconds() < 60
+    assert list(gcs.find(f"gs://{bucket.name}")) == [ListedImage(uri, 5, microseconds)]
+    assert abs(datetime.now(timezone.utc) - created).total_seconds() < 60
+
+
+@pytest.mark.parametrize("source", ["", "/cat.jpg"])
+def test_time_is_that_of_the_content_and_not_of_its_metadata(
+    gcs: GoogleCloudStorage, cloud: Proxy, bucket: Any, put: Callable[..., str], source: str
+) -> None:
+    put("cat.jpg")
+    before = list(gcs.find(f"gs://{bucket.name}{source}"))
+
+    def touched(reply: Reply) -> Reply:
+        body = re.sub(rb'"updated": "\d{4}', b'"updated": "2999', reply.body)
+        assert body != reply.body
+        return reply._replace(body=body)
+
+    cloud.faults.append(touched)
+    assert list(gcs.find(f"gs://{bucket.name}{source}")) == before
 
 
 def test_object_is_found_with_one_request(
@@ -199,18 +232,79 @@ def test_what_can_be_no_object_is_not_found(gcs: GoogleCloudStorage, uri: str) -
     assert str(error).startswith(f"{uri} cannot be the name of an object: ")
 
 
-@pytest.mark.parametrize("code", [401, 403])
-def test_refused_object_is_permission_denied(
-    gcs: GoogleCloudStorage, cloud: Proxy, put: Callable[..., str], code: int
+LOGIN = "no credentials were found: run `gcloud auth application-default login`"
+
+
+def test_without_credentials_what_stays_unauthorized_is_permission_denied(
+    gcs: GoogleCloudStorage,
+    cloud: Proxy,
+    put: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uri = put("private.jpg")
-    cloud.faults.append(status(code))
+    monkeypatch.setattr(gcs_module, "_RENEWAL_S", 0.2)
+    cloud.lasting_fault = lambda request, reply: status(401)(reply)
+    for _ in range(2):
+        error = error_of(lambda: gcs.read(uri, MB))
+        assert (error.error, str(error)) == (
+            "permission_denied",
+            f"{uri} is not public and {LOGIN}",
+        )
+        tries = len(cloud.requests)
+        cloud.requests.clear()
+    assert tries == 1  # the others need not be waited for
+
+
+def test_with_credentials_what_is_unauthorized_may_be_tried_again(
+    gcs: GoogleCloudStorage,
+    cloud: Proxy,
+    put: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = put("a.jpg")
+    monkeypatch.setattr(gcs_module, "_CALL_S", 0.2)
+    monkeypatch.setattr(AnonymousCredentials, "refresh", lambda *_: None)
+    cloud.lasting_fault = lambda request, reply: status(401, "Invalid Credentials")(reply)
     error = error_of(lambda: gcs.read(uri, MB))
-    assert error.error == "permission_denied"
-    assert str(error) == (
-        f"{uri} is not public and no credentials were found: "
-        "run `gcloud auth application-default login`"
+    assert (error.error, str(error)) == (
+        "unreadable",
+        f"{uri}: Cloud Storage answers 401 Invalid Credentials",
     )
+    cloud.lasting_fault = None
+    assert gcs.read(uri, MB).data == b"x"
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (
+            status(403, "ann@example.com does not have storage.objects.get access"),
+            ": Cloud Storage refuses it: 403 ann@example.com does not have storage.objects.get "
+            f"access; {LOGIN}",
+        ),
+        (status(403), f": Cloud Storage refuses it: 403 Forbidden; {LOGIN}"),
+        (zipped_error, f": Cloud Storage refuses it: 403 Access denied.; {LOGIN}"),
+        (
+            status(400, "The target object is encrypted by a customer-supplied encryption key."),
+            " is encrypted with a key that only its owner has (CSEK): Cloud Storage gives it to "
+            "nobody without that key",
+        ),
+        (
+            status(400, "Bucket is a requester pays bucket but no user project provided."),
+            " is in a bucket where the reader pays: name the project that pays with "
+            "--billing-project",
+        ),
+    ],
+    ids=["role", "no words", "compressed words", "key", "payer"],
+)
+def test_refused_object_is_permission_denied_in_the_words_of_the_storage(
+    gcs: GoogleCloudStorage, cloud: Proxy, put: Callable[..., str], fault: Any, why: str
+) -> None:
+    uri = put("private.jpg")
+    cloud.faults.append(fault)
+    error = error_of(lambda: gcs.read(uri, MB))
+    assert (error.error, str(error)) == ("permission_denied", uri + why)
+    assert len(cloud.requests) == 1
 
 
 def test_limit_on_bytes_holds_for_an_object_of_unknown_size(
@@ -225,14 +319,36 @@ def test_limit_on_bytes_holds_for_an_object_of_unknown_size(
     )
 
 
-def test_flipped_byte_is_unreadable_and_not_an_image(
-    gcs: GoogleCloudStorage, cloud: Proxy, put: Callable[..., str]
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (flipped_byte, "other bytes came than those stored: their checksum differs"),
+        (
+            page_of_a_proxy,
+            "52 bytes of text/html came without the checksum that Cloud Storage sends; a proxy "
+            "may have given it",
+        ),
+        (status(503), "Cloud Storage answers 503 Service Unavailable"),
+        (status(503, "Backend error"), "Cloud Storage answers 503 Backend error"),
+    ],
+    ids=["flipped byte", "proxy", "503", "503 with words"],
+)
+def test_lasting_fault_is_unreadable_and_says_what_came(
+    gcs: GoogleCloudStorage,
+    cloud: Proxy,
+    put: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Any,
+    why: str,
 ) -> None:
     uri = put("a.jpg", bytes(1000))
-    cloud.faults.append(flipped_byte)
+    monkeypatch.setattr(gcs_module, "_CALL_S", 0.1)
+    cloud.lasting_fault = lambda request, reply: fault(reply)
     error = error_of(lambda: gcs.read(uri, MB))
-    assert error.error == "unreadable"
-    assert str(error).startswith(f"{uri}: DataCorruption: Checksum mismatch")
+    assert (error.error, str(error)) == ("unreadable", f"{uri}: {why}")
+    assert error.at("read").retryable
+    assert len(cloud.requests) > 1
+    cloud.lasting_fault = None
     assert gcs.read(uri, MB).data == bytes(1000)
 
 
@@ -253,13 +369,12 @@ def test_more_faults_than_connections_do_not_stop_the_reading(
     put: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("transforms.storage.gcs.CONNECTIONS", 1)
-    monkeypatch.setattr("transforms.storage.gcs._RETRY", _RETRY.with_delay(0.001, 0.001))
+    monkeypatch.setattr(gcs_client, "CONNECTIONS", 1)
     uri = put("a.jpg")
     read: list[bytes] = []
 
     def read_all() -> None:
-        for fault in (503, 401, 503):
+        for fault in (503, 403, 503):
             cloud.faults.append(status(fault))
             with contextlib.suppress(ImageError):
                 read.append(gcs.read(uri, MB).data)
@@ -268,20 +383,6 @@ def test_more_faults_than_connections_do_not_stop_the_reading(
     thread.start()
     thread.join(timeout=10)
     assert read == [b"x", b"x"]
-
-
-def test_lasting_fault_is_unreadable(
-    gcs: GoogleCloudStorage,
-    cloud: Proxy,
-    put: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    uri = put("a.jpg")
-    monkeypatch.setattr("transforms.storage.gcs._RETRY", None)
-    cloud.faults.append(status(503))
-    error = error_of(lambda: gcs.read(uri, MB))
-    assert error.error == "unreadable"
-    assert str(error).startswith(f"{uri}: ServiceUnavailable: 503 ")
 
 
 def test_open_gives_a_verified_seekable_file_with_one_request(
@@ -294,8 +395,9 @@ def test_open_gives_a_verified_seekable_file_with_one_request(
         assert file.read() == b"second\n"
     assert len(cloud.requests) == 1
     cloud.faults.append(flipped_byte)
-    with pytest.raises(OSError, match="DataCorruption"):
-        gcs.open(uri)
+    with gcs.open(uri) as file:
+        assert file.read() == b"first\nsecond\n"
+    assert len(cloud.requests) == 3
 
 
 def test_opening_what_is_not_there_is_file_not_found(gcs: GoogleCloudStorage, bucket: Any) -> None:
@@ -327,9 +429,154 @@ def test_names_are_those_below_the_folder(
     assert gcs.names(f"gs://{bucket.name}/nothing") == []
 
 
-def test_checking_the_output_leaves_nothing(gcs: GoogleCloudStorage, bucket: Any) -> None:
+@pytest.mark.parametrize("may_replace", [True, False])
+def test_checking_the_output_leaves_nothing(
+    gcs: GoogleCloudStorage, cloud: Proxy, bucket: Any, may_replace: bool
+) -> None:
+    cloud.may_replace = may_replace
     gcs.check_writable(f"gs://{bucket.name}/out")
     assert gcs.names(f"gs://{bucket.name}") == []
+
+
+def test_an_output_where_nothing_may_be_created_says_so_in_the_words_of_the_storage(
+    gcs: GoogleCloudStorage, cloud: Proxy, bucket: Any
+) -> None:
+    output, said = f"gs://{bucket.name}/out", "ann@example.com lacks storage.objects.create"
+    for action in (partial(gcs.check_writable, output), partial(gcs.write, output, "a", b"1")):
+        cloud.faults.append(status(403, said))
+        with pytest.raises(PermissionError, match=f"Cloud Storage refuses it: 403 {said}; no cred"):
+            action()
+
+
+def test_the_right_to_create_is_enough_to_write(
+    gcs: GoogleCloudStorage, cloud: Proxy, bucket: Any
+) -> None:
+    cloud.may_replace = False
+    output = f"gs://{bucket.name}/out"
+    gcs.write(output, "part", b"1")
+    assert [request.split("?")[0].split("/")[1] for request in cloud.requests] == ["upload"]
+    gcs.write(output, "part", b"1")
+    with pytest.raises(NotReplacedError, match=r"out/part: Cloud Storage refuses it: 403 ann@ex"):
+        gcs.write(output, "part", b"2")
+    assert gcs.read(f"{output}/part", MB).data == b"1"
+
+
+def test_an_upload_whose_answer_is_lost_is_done(
+    gcs: GoogleCloudStorage, cloud: Proxy, bucket: Any
+) -> None:
+    for cloud.may_replace in (True, False):
+        cloud.faults.append(reset)
+        gcs.write(f"gs://{bucket.name}", f"part-{cloud.may_replace}", b"1")
+    assert gcs.names(f"gs://{bucket.name}") == ["part-False", "part-True"]
+
+
+def test_a_shard_that_is_there_and_may_not_be_replaced_is_written(
+    cloud: Proxy, bucket: Any
+) -> None:
+    cloud.may_replace = False
+    write = WriteShard(f"gs://{bucket.name}/out", "r-1", (), "m@1")
+    write.start_bundle()
+    for width in (1, 2):  # other bytes than those of the first time
+        slot = Slot("a", 1, ListedImage("gs://b/a.jpg"))
+        image = ClassifiedImage(slot, width, 1, "PNG", (), None)
+        assert list(write.process(image)) == [WrittenShard("a", 1)]
+    assert storage_for("gs://").names(f"gs://{bucket.name}") == [f"out/{part_name('a', 'r-1')}"]
+
+
+@pytest.mark.parametrize(
+    "fault", [page_of_a_proxy, nothing, status(200, "of another kind")], ids=lambda f: f.__name__
+)
+def test_an_answer_that_is_not_of_the_storage_is_no_listing_and_no_upload(
+    gcs: GoogleCloudStorage, cloud: Proxy, put: Callable[..., str], bucket: Any, fault: Any
+) -> None:
+    uri, output = put("a.jpg"), f"gs://{bucket.name}/out"
+    for action in (
+        partial(gcs.names, f"gs://{bucket.name}"),
+        lambda: list(gcs.find(uri)),
+        partial(gcs.write, output, "part", b"1"),
+        partial(gcs.check_writable, output),
+    ):
+        expected = action()
+        cloud.requests.clear()
+        cloud.faults.append(fault)
+        assert action() == expected
+        assert len(cloud.requests) == 2
+
+
+def repeated(page: dict[str, Any]) -> dict[str, Any]:
+    return page | {"nextPageToken": "again"}
+
+
+def ever_new(page: dict[str, Any]) -> dict[str, Any]:
+    return page | {"nextPageToken": uuid4().hex}
+
+
+def empty_and_ever_new(page: dict[str, Any]) -> dict[str, Any]:
+    return {"nextPageToken": uuid4().hex}
+
+
+@pytest.mark.parametrize("spoil", [repeated, ever_new, empty_and_ever_new])
+def test_a_listing_that_never_ends_is_given_up(
+    gcs: GoogleCloudStorage,
+    cloud: Proxy,
+    put: Callable[..., str],
+    bucket: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    monkeypatch.setattr(gcs_module, "_MOST_EMPTY_PAGES", 20)
+    put("a.jpg")
+    folder = f"gs://{bucket.name}"
+
+    def fault(request: str, reply: Reply) -> Reply:
+        body = json.dumps(spoil(json.loads(reply.body))).encode()
+        return reply._replace(body=body, length=len(body))
+
+    cloud.lasting_fault = fault
+    for action in (lambda: list(gcs.find(folder)), lambda: gcs.names(folder)):
+        with pytest.raises(
+            OSError, match=f"^{folder}: a listing that repeats itself or never ends"
+        ):
+            action()
+    assert len(cloud.requests) <= 40
+
+
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("circle", [1, 2, 5])
+def test_a_listing_that_comes_back_to_a_page_is_given_up_wherever_the_circle_begins(
+    gcs: GoogleCloudStorage,
+    cloud: Proxy,
+    put: Callable[..., str],
+    bucket: Any,
+    before: int,
+    circle: int,
+) -> None:
+    for number in range(before + circle):
+        put(f"{number}.jpg")
+    cloud.page_size = 1
+
+    def fault(request: str, reply: Reply) -> Reply:
+        page = json.loads(reply.body)
+        if "nextPageToken" not in page:
+            page["nextPageToken"] = str(before)
+        body = json.dumps(page).encode()
+        return reply._replace(body=body, length=len(body))
+
+    cloud.lasting_fault = fault
+    with pytest.raises(OSError, match="a listing that repeats itself"):
+        gcs.names(f"gs://{bucket.name}")
+    assert len(cloud.requests) < 4 * (before + circle + 1)
+
+
+def test_connections_are_used_again(
+    gcs: GoogleCloudStorage, cloud: Proxy, put: Callable[..., str]
+) -> None:
+    uris = [put(f"{i}.jpg", bytes(50_000)) for i in range(5)]
+    before = cloud.connections
+    for uri in uris:
+        gcs.read(uri, MB)
+        error_of(partial(gcs.read, f"{uri}.gone", MB))
+    assert cloud.connections == before + 1
 
 
 def test_missing_bucket_is_an_os_error_everywhere(gcs: GoogleCloudStorage, cloud: Proxy) -> None:
@@ -360,8 +607,9 @@ def test_a_storage_that_cannot_be_reached_is_one_line_with_the_cause_and_the_way
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = closed.getsockname()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{address[1]}")
-    for name in ("_RETRY", "_SHORT_RETRY"):
-        monkeypatch.setattr(gcs_module, name, _RETRY.with_delay(0.01, 0.01).with_timeout(0.1))
+    for name in ("_FIRST_ANSWER_S", "_CALL_S"):
+        monkeypatch.setattr(gcs_module, name, 0.1)
+    monkeypatch.setattr(retries, "shared", retries.Retries(delays_s=(0.01, 0.01)))
     message = (
         "gs://b/a.jpg: Cloud Storage cannot be reached (Connection refused); check the network, "
         "and if the bucket is not public run `gcloud auth application-default login`"

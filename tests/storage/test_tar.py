@@ -2,6 +2,7 @@ import io
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -356,8 +357,27 @@ def test_object_that_may_not_be_read_is_asked_for_once(
     for name, _ in STORED:
         error, message = error_of(partial(tars.read, f"{uri}::{name}", MB))
         assert error == "permission_denied"
-        assert message.startswith(f"{uri} may not be read: {uri} is not public and no credentials")
+        assert message.startswith(f"{uri} may not be read: Cloud Storage refuses it: 403 Forbidden")
     assert len(cloud.requests) == 1
+
+
+def test_a_storm_costs_no_member(
+    cloud: Proxy,
+    put: Callable[[str, bytes], str],
+    tars: TarStorage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = put("shard.tar", tar_of(STORED))
+    found(uri)
+    monkeypatch.setattr("transforms.storage.gcs._CALL_S", 0.1)
+    end = time.monotonic() + 0.5
+    cloud.lasting_fault = lambda request, reply: (
+        status(429)(reply) if time.monotonic() < end else reply
+    )
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda member: tars.read(f"{uri}::{member[0]}", MB).data, STORED))
+    assert read == [content for _, content in STORED]
+    assert time.monotonic() > end
 
 
 class Remote:

@@ -11,7 +11,7 @@ from typing import Final
 
 from transforms.models.artifact import Artifact
 from transforms.models.weights import cache_folder
-from transforms.storage import join, storage_for
+from transforms.storage import NotReplacedError, join, storage_for
 
 _FOLDER: Final = "mobilenet-beam/networks"
 _SUFFIX: Final = ".tar"
@@ -30,7 +30,8 @@ def publish_network(artifact: Artifact, location: str) -> Artifact:
     folder, _, file = join(location, name).rpartition("/")
     storage = storage_for(location)
     if file not in storage.names(folder):
-        storage.write(location, name, _packed(network))
+        with contextlib.suppress(NotReplacedError):  # somebody else was faster
+            storage.write(location, name, _packed(network))
     return artifact._replace(network=join(location, name))
 
 

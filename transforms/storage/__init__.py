@@ -2,11 +2,12 @@
 
 from functools import cache
 
-from transforms.storage.base import Content, Storage, join, too_many_bytes
+from transforms.storage.base import Content, NotReplacedError, Storage, join, too_many_bytes
 from transforms.storage.uris import canonical_uri, container_of, is_local, scheme_of, tar_member
 
 __all__ = [
     "Content",
+    "NotReplacedError",
     "Storage",
     "canonical_uri",
     "check_scheme",

@@ -14,6 +14,10 @@ class Content(NamedTuple):
     last_modified: int | None
 
 
+class NotReplacedError(PermissionError):
+    """An object of this name is there with other content, and the credentials may only create."""
+
+
 class Storage(Protocol):
     """Lists, reads and writes whole objects. All methods may be called from many threads."""
 
@@ -50,6 +54,7 @@ class Storage(Protocol):
         """Puts `root`/`name` in place whole or not at all, replacing what was there.
 
         Raises:
+            NotReplacedError: other content is there, and may not be replaced.
             OSError: it cannot be written; nothing of it is visible then.
 
         """

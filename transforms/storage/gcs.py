@@ -1,64 +1,41 @@
 """Cloud Storage through one pooled client: one GET an image, checksums verified."""
 
+import base64
+import gzip
+import hashlib
 import io
-import os
+import shutil
 import tempfile
 import threading
-import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta, timezone
-from functools import cached_property
-from typing import Any, BinaryIO, Final, cast
+from functools import cached_property, partial
+from typing import IO, Any, BinaryIO, Final, TypeVar, cast
 
-import google.auth.exceptions
-import requests
-import requests.adapters
 from google.api_core import exceptions as api
-from google.api_core.retry import Retry
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
-from google.cloud.storage import retry as storage_retry
-from google.cloud.storage.exceptions import DataCorruption
 
 from transforms.failures import ImageError
 from transforms.layout import staging_name
 from transforms.records import ListedImage
+from transforms.storage import gcs_errors, retries
 from transforms.storage.base import Content, join, too_many_bytes
+from transforms.storage.gcs_client import has_credentials, pooled_client
+from transforms.storage.gcs_errors import FAULTS, NoCredentials, WrongAnswerError
+from transforms.storage.gcs_listing import find_object, list_page
 from transforms.storage.uris import fixed_prefix, glob_regex, has_glob
 
-CONNECTIONS: Final = 64
-_LISTING_FIELDS = "items(name,size,updated),nextPageToken"
-# Reads and writes outlast a passing fault; in front of a listing or a check a person waits.
-_RETRY: Final[Retry] = storage_retry.DEFAULT_RETRY.with_timeout(60.0)
-_SHORT_RETRY: Final[Retry] = storage_retry.DEFAULT_RETRY.with_timeout(15.0)
 _TIMEOUT_S: Final = (10, 60)  # to connect, to answer
-# A body may take this long, and longer the larger it is: one that comes byte by byte would hold a
-# thread for ever, since each byte is an answer.
-_BODY_S, _BODY_BYTES_A_SECOND = 30.0, 100_000
-_CLIENT_SETTINGS: Final = {
-    # Where no metadata server answers, each try takes 3 s; Google's machines have other marks too.
-    "GCE_METADATA_DETECT_RETRIES": "1",
-    # Else the client asks for the bucket as well, without credentials once for each object.
-    "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
-}
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_REFUSALS: Final = (
-    api.Forbidden,
-    api.Unauthorized,
-    google.auth.exceptions.InvalidOperation,  # refused without credentials
-)
-_UNREACHABLE: Final = (
-    requests.ConnectionError,
-    google.auth.exceptions.TransportError,
-)
-_FAULTS: Final = (
-    api.GoogleAPICallError,
-    api.RetryError,
-    google.auth.exceptions.GoogleAuthError,
-    DataCorruption,
-    OSError,  # what `requests` raises is one
-)
+# How long a call is tried while others succeed. For the first answer of all, a person waits.
+_FIRST_ANSWER_S, _CALL_S = 15.0, 60.0
+# A spell of 401 may be a token that is being renewed. Without credentials a longer one is not.
+_RENEWAL_S: Final = 60.0
+# Pages of a listing are sometimes empty; after so many in a row it never ends.
+_MOST_EMPTY_PAGES: Final = 1000
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+ResultT = TypeVar("ResultT")
+FileT = TypeVar("FileT", bound=IO[bytes])
 
 
 class GoogleCloudStorage:
@@ -67,6 +44,8 @@ class GoogleCloudStorage:
     def __init__(self) -> None:
         """The client is made on first use, once for all threads."""
         self._lock = threading.Lock()
+        self._retries = retries.shared
+        self._has_credentials = True
 
     def find(self, source: str) -> Iterator[ListedImage]:
         """An object, everything below a prefix, or the matches of a glob."""
@@ -74,67 +53,132 @@ class GoogleCloudStorage:
         with self._os_errors(source):
             exact = None
             if name and not name.endswith("/"):
-                exact = self._bucket(bucket).get_blob(name, retry=_SHORT_RETRY)
+                exact = self._ask(partial(find_object, self._bucket(bucket), name))
             if exact is not None:
-                yield _listed(bucket, exact)
+                yield exact
                 return
             regex = glob_regex(name.rstrip("/")) if has_glob(name) else None
             prefix = fixed_prefix(name) if regex else _folder(name)
-            for blob in self._list(bucket, prefix):
-                if (regex is None or regex.match(blob.name)) and not _is_folder_marker(blob):
-                    yield _listed(bucket, blob)
+            for name, image in self._list(bucket, prefix):
+                is_folder_marker = image.byte_size == 0 and name.endswith("/")
+                if (regex is None or regex.match(name)) and not is_folder_marker:
+                    yield image
 
     def read(self, uri: str, max_bytes: int) -> Content:
         """The object in one GET, its checksum verified; passing faults are tried again."""
-        sink = _BoundedBuffer(uri, max_bytes)
         try:
-            self._blob(uri).download_to_file(sink, retry=_RETRY, timeout=_TIMEOUT_S)
-        except api.NotFound as error:
-            raise ImageError("not_found", f"{uri} does not exist") from error
-        except _REFUSALS as error:
-            raise ImageError("permission_denied", self._reason(uri, error)) from error
-        except _FAULTS as error:
-            raise ImageError("unreadable", self._reason(uri, error)) from error
-        except ValueError as error:
-            message = f"{uri} cannot be the name of an object: {error}"
-            raise ImageError("not_found", message) from error
-        return Content(sink.getvalue(), None)
+            file = self._fetched(uri, lambda: _BoundedBuffer(uri, max_bytes), _CALL_S)
+        except (*FAULTS, ValueError) as error:
+            why = gcs_errors.explained(uri, error, self._has_credentials)
+            raise ImageError(gcs_errors.reason_of(error), why) from error
+        return Content(file.getvalue(), None)
 
     def open(self, uri: str) -> BinaryIO:
         """The object in one GET, its checksum verified, as an unnamed temporary file."""
-        with ExitStack() as on_failure, self._os_errors(uri):
-            file = on_failure.enter_context(tempfile.TemporaryFile())
-            self._blob(uri).download_to_file(file, retry=_RETRY, timeout=_TIMEOUT_S)
+        with self._os_errors(uri):
+            # A manifest, a tar or a model stands for many images: worth waiting for.
+            seconds = self._retries.outage_s if self._retries.has_succeeded else None
+            file = self._fetched(uri, tempfile.TemporaryFile, seconds)
             file.seek(0)
-            on_failure.pop_all()
         return cast(BinaryIO, file)
 
     def write(self, root: str, name: str, content: bytes) -> None:
-        """One upload, which Cloud Storage puts in place whole."""
+        """One upload, which Cloud Storage puts in place whole; the right to create is enough."""
         with self._os_errors(join(root, name)):
-            self._blob(root, name).upload_from_string(
-                content, "application/octet-stream", retry=_RETRY, timeout=_TIMEOUT_S
-            )
+            blob = self._blob(root, name)
+            try:
+                self._ask(partial(_upload, blob, content), self._retries.outage_s)
+            except api.Forbidden as error:
+                # What is there may be our own: an upload can succeed and its answer be lost.
+                if not (gcs_errors.is_there(error) and self._holds(blob, content)):
+                    raise
 
     def names(self, folder: str) -> list[str]:
         """Objects below `folder`."""
         bucket, name = _split(folder)
         prefix = _folder(name)
         with self._os_errors(folder):
-            found = [blob.name.removeprefix(prefix) for blob in self._list(bucket, prefix)]
+            found = [name.removeprefix(prefix) for name, _ in self._list(bucket, prefix)]
         return sorted(filter(None, found))
 
     def check_writable(self, root: str) -> None:
-        """Uploads an empty object and deletes it."""
+        """Begins an upload and sends nothing: that needs the right to create and no other."""
         with self._os_errors(root):
             blob = self._blob(root, staging_name())
-            blob.upload_from_string(b"", retry=_SHORT_RETRY)
-            blob.delete(retry=_SHORT_RETRY)
+            self._ask(partial(blob.create_resumable_upload_session, size=0))
 
-    def _list(self, bucket: str, prefix: str) -> Iterator[Any]:
-        return self._client.list_blobs(
-            bucket, prefix=prefix, fields=_LISTING_FIELDS, retry=_SHORT_RETRY
-        )
+    def _ask(self, request: Callable[..., ResultT], seconds: float | None = None) -> ResultT:
+        """One request of the client's, tried again while what is wrong may pass.
+
+        Args:
+            request: takes `retry` and `timeout`.
+            seconds: for how long; by default as for a question that a person may wait for.
+        """
+        is_question = seconds is None
+        if seconds is None:
+            seconds = _CALL_S if self._retries.has_succeeded else _FIRST_ANSWER_S
+
+        def may_pass(error: Exception) -> bool:
+            if isinstance(error, NoCredentials):
+                return not is_question and self._retries.seconds_failing() < _RENEWAL_S
+            return gcs_errors.may_pass(error)
+
+        request = partial(request, retry=None, timeout=_TIMEOUT_S)
+        return self._retries.call(request, seconds, may_pass)
+
+    def _fetched(self, uri: str, new_file: Callable[[], FileT], seconds: float | None) -> FileT:
+        """A file with the content of an object."""
+
+        def fetch(**options: Any) -> tuple[FileT, Any]:
+            blob = self._blob(uri)
+            with ExitStack() as on_failure:
+                file = new_file()
+                on_failure.callback(file.close)
+                blob.download_to_file(file, raw_download=True, checksum="crc32c", **options)
+                if blob.crc32c is None:
+                    raise WrongAnswerError(
+                        f"{file.tell():,} bytes of {blob.content_type} came without the checksum "
+                        "that Cloud Storage sends"
+                    )
+                on_failure.pop_all()
+            return file, blob.content_encoding
+
+        file, encoding = self._ask(fetch, seconds)
+        return _unpacked(file, new_file) if encoding == "gzip" else file
+
+    def _holds(self, blob: Any, content: bytes) -> bool:
+        """Whether the object can be seen to have this content."""
+        try:
+            self._ask(blob.reload)
+        except FAULTS:
+            return False
+        digest = hashlib.md5(content, usedforsecurity=False).digest()
+        return bool(blob.md5_hash == base64.b64encode(digest).decode())
+
+    def _list(self, bucket: str, prefix: str) -> Iterator[tuple[str, ListedImage]]:
+        """All objects whose names begin with `prefix`, each with its name in the bucket.
+
+        Raises:
+            WrongAnswerError: pages come again and again, or without end.
+        """
+        token, pages, empty_pages, first_of_earlier = None, 0, 0, ""
+        while True:
+            seconds = self._retries.outage_s if token else None
+            page = partial(list_page, self._bucket(bucket), prefix, token)
+            found, token = self._ask(page, seconds)
+            yield from found
+            if not token:
+                return
+            pages += 1
+            empty_pages = 0 if found else empty_pages + 1
+            first = found[0][0] if found else None
+            if first == first_of_earlier or empty_pages == _MOST_EMPTY_PAGES:
+                raise WrongAnswerError(
+                    f"a listing that repeats itself or never ends, given up after {pages:,} pages"
+                )
+            # Any circle comes back to a page that is kept for ever longer (Brent 1980).
+            if first is not None and pages & (pages - 1) == 0:
+                first_of_earlier = first
 
     def _blob(self, root: str, name: str = "") -> Any:
         bucket, prefix = _split(root)
@@ -149,29 +193,8 @@ class GoogleCloudStorage:
     def _os_errors(self, uri: str) -> Iterator[None]:
         try:
             yield
-        except api.NotFound as error:
-            raise FileNotFoundError(f"{uri} does not exist, or its bucket does not") from error
-        except _REFUSALS as error:
-            raise PermissionError(self._reason(uri, error)) from error
-        except (*_FAULTS, ValueError) as error:
-            raise OSError(self._reason(uri, error)) from error
-
-    def _reason(self, uri: str, error: Exception) -> str:
-        tried = error.cause if isinstance(error, api.RetryError) else error
-        if isinstance(tried, _UNREACHABLE):
-            return (
-                f"{uri}: Cloud Storage cannot be reached ({root_cause(tried)}); "
-                "check the network, and if the bucket is not public run "
-                "`gcloud auth application-default login`"
-            )
-        if not isinstance(error, _REFUSALS):
-            return f"{uri}: {type(error).__name__}: {error}"
-        if isinstance(self._client._credentials, AnonymousCredentials):
-            return (
-                f"{uri} is not public and no credentials were found: "
-                "run `gcloud auth application-default login`"
-            )
-        return f"{uri}: the credentials in use have no access to it: {error}"
+        except (*FAULTS, ValueError) as error:
+            raise gcs_errors.os_error(uri, error, self._has_credentials) from error
 
     @property
     def _client(self) -> Any:
@@ -180,52 +203,9 @@ class GoogleCloudStorage:
 
     @cached_property
     def _pooled_client(self) -> Any:
-        set_client_environment()
-        try:
-            client: Any = storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "none"))
-        except google.auth.exceptions.DefaultCredentialsError:
-            if "GOOGLE_APPLICATION_CREDENTIALS" in os.environ:  # named, but of no use
-                raise
-            client = storage.Client.create_anonymous_client()  # public buckets still work
-        # Never pool_block: the client does not return the connection of an answer that it drops
-        # to try again, and so would wait forever after as many faults as there are connections.
-        adapter = _TimedAdapter(pool_maxsize=CONNECTIONS)
-        for scheme in ("https://", "http://"):
-            client._http.mount(scheme, adapter)
+        client = pooled_client()
+        self._has_credentials = has_credentials(client)
         return client
-
-
-def set_client_environment() -> None:
-    """Settings of Google's clients, unless the user has others; before one is made."""
-    for name, value in _CLIENT_SETTINGS.items():
-        os.environ.setdefault(name, value)
-
-
-def root_cause(error: BaseException) -> str:
-    """What the system said, without the layers of clients that it came through."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-class _TimedAdapter(requests.adapters.HTTPAdapter):
-    """Gives up bodies that come too slowly; the client then asks again, as for any timeout."""
-
-    def send(self, *arguments: Any, **options: Any) -> requests.Response:
-        response = super().send(*arguments, **options)
-        raw: Any = response.raw
-
-        def stream(amount: int, decode_content: bool | None = None) -> Iterator[bytes]:
-            start, size = time.monotonic(), 0
-            while data := raw.read1(amount, decode_content=decode_content):
-                yield data
-                size += len(data)
-                if time.monotonic() - start > _BODY_S + size / _BODY_BYTES_A_SECOND:
-                    raw.close()
-                    raise requests.Timeout(f"{size:,} bytes came in more than {_BODY_S:g} s")
-
-        raw.stream = stream
-        return response
 
 
 class _BoundedBuffer(io.BytesIO):
@@ -241,6 +221,32 @@ class _BoundedBuffer(io.BytesIO):
         return super().write(data)
 
 
+def _unpacked(file: FileT, new_file: Callable[[], FileT]) -> FileT:
+    """What an object stored with `Content-Encoding: gzip` holds; itself if it is no gzip."""
+    file.seek(0)
+    is_packed = file.read(2) == _GZIP_MAGIC
+    file.seek(0)
+    if not is_packed:
+        return file
+    with ExitStack() as on_failure:
+        unpacked = new_file()
+        on_failure.callback(unpacked.close)
+        try:
+            with gzip.GzipFile(fileobj=file) as stream:
+                shutil.copyfileobj(stream, unpacked)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            return file
+        on_failure.pop_all()
+    file.close()
+    return unpacked
+
+
+def _upload(blob: Any, content: bytes, **options: Any) -> None:
+    blob.upload_from_string(content, "application/octet-stream", **options)
+    if blob.size != len(content):
+        raise WrongAnswerError()
+
+
 def _split(uri: str) -> tuple[str, str]:
     bucket, _, name = uri.partition("://")[2].partition("/")
     return bucket, name
@@ -249,12 +255,3 @@ def _split(uri: str) -> tuple[str, str]:
 def _folder(name: str) -> str:
     """The prefix of all names below a folder; empty for the whole bucket."""
     return name.rstrip("/") + "/" if name.rstrip("/") else ""
-
-
-def _listed(bucket: str, blob: Any) -> ListedImage:
-    updated = (blob.updated - _EPOCH) // timedelta(microseconds=1) if blob.updated else None
-    return ListedImage(f"gs://{bucket}/{blob.name}", blob.size, updated)
-
-
-def _is_folder_marker(blob: Any) -> bool:
-    return bool(blob.size == 0 and blob.name.endswith("/"))

@@ -217,10 +217,10 @@ def _open(tar: str) -> BinaryIO:
     except FileNotFoundError as error:
         raise ImageError("not_found", "does not exist") from error
     except PermissionError as error:
-        raise ImageError("permission_denied", f"may not be read: {_why(error)}") from error
+        raise ImageError("permission_denied", f"may not be read: {_why(error, tar)}") from error
     # Each filesystem of Beam's raises what its own client raises: there is no common class.
     except Exception as error:
-        raise ImageError("unreadable", f"cannot be opened: {_why(error)}") from error
+        raise ImageError("unreadable", f"cannot be opened: {_why(error, tar)}") from error
 
 
 def _copied(file: BinaryIO) -> BinaryIO:
@@ -231,8 +231,8 @@ def _copied(file: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, copy)
 
 
-def _why(error: Exception) -> object:
-    return getattr(error, "strerror", None) or error
+def _why(error: Exception, tar: str) -> str:
+    return getattr(error, "strerror", None) or str(error).removeprefix(f"{tar}: ")
 
 
 def _no_image(side_files: int) -> ImageError:
