@@ -47,9 +47,13 @@ def _skipped(account: Account) -> str:
 
 def _next_commands(output: str, resume: bool) -> list[str]:
     """What to type to see the rows; after several runs those of the latest."""
-    folder = re.sub(r"[*?[]", r"[\g<0>]", join(output, PREDICTIONS)).replace("'", "''")
-    rows = f"SELECT uri, label, score, error FROM '{folder}/*/*.parquet'"
-    latest = " QUALIFY row_number() OVER (PARTITION BY uri ORDER BY run_id DESC) = 1"
+    files = re.sub(r"[*?[]", r"[\g<0>]", join(output, PREDICTIONS)) + "/*/*.parquet"
+    table, order = "'" + files.replace("'", "''") + "'", "run_id"
+    # DuckDB takes folders such as label=cat/ for columns, before those in the files.
+    if "=" in output:
+        table, order = f"read_parquet({table}, hive_partitioning=false, filename=true)", "filename"
+    rows = f"SELECT uri, label, score, error FROM {table}"
+    latest = f" QUALIFY row_number() OVER (PARTITION BY uri ORDER BY {order} DESC) = 1"
     return [
         f"{_QUERY_COMMAND} {shlex.quote(output)}",
         f"duckdb -c {_double_quoted(rows + (latest if resume else ''))}",

@@ -1,14 +1,19 @@
-"""What is said when a run has no end that this process saw."""
+"""What is said when a run has ended, and when it has no end that this process saw."""
 
+import subprocess
 from datetime import datetime, timezone
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from pipeline.dataflow.job import JobFailedError
 from pipeline.options import RunOptions
-from pipeline.running.conclusion import report_failure
-from pipeline.running.launch import RunFailedError
+from pipeline.running.account import Account
+from pipeline.running.conclusion import report_failure, summary
+from pipeline.running.launch import Outcome, RunFailedError
 from pipeline.running.run_facts import Job, Start
+from tests.helpers.made_outputs import FIRST, SECOND, failed, predicted, write_run
 from transforms.models.artifact import Artifact
 
 FINISH = "python -m pipeline.finish 'gs://b/my out' r-1"
@@ -42,3 +47,24 @@ def test_a_job_that_failed_is(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "error: the run failed: job job-1 ended as FAILED"
     assert said[-1] == f"  {RESUME}"
+
+
+@pytest.mark.parametrize(
+    "folder", ["out", "label=cat", "run_id=foo", "score=3/out", "uri=x/a[1]", "o'clock=1", "$x=`y`"]
+)
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_line_for_duckdb_shows_the_rows_wherever_they_lie(
+    tmp_path: Path, folder: str, resume: bool
+) -> None:
+    output = tmp_path / folder
+    write_run(output, FIRST, [predicted("a", "cat", 0.75), failed("b", "unreadable")])
+    if resume:
+        write_run(output, SECOND, [predicted("b", "dish", 0.5)])
+    account = Account(2, 0, 1, 1, 0, {}, (), ())
+    said = summary(Outcome(SECOND, "m@1", 1.0, account), str(output), resume)
+    line = said.splitlines()[-1]
+    shown = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True)
+    *command, sql = shown.stdout.splitlines()
+    assert command == ["duckdb", "-c"]
+    b = ("b", "dish", 0.5, None) if resume else ("b", None, None, "unreadable")
+    assert sorted(duckdb.connect().execute(sql).fetchall()) == [("a", "cat", 0.75, None), b]

@@ -1,17 +1,13 @@
 """Every kind of fault of a storage: the right bytes come out, or an error, and soon."""
 
-import gc
 import gzip
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from tests.helpers import gcs_emulator as fault
 from tests.helpers.gcs_emulator import Proxy, status
@@ -62,13 +58,6 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _collect_sockets() -> Iterator[None]:
-    """Before another module's filter of warnings holds."""
-    yield
-    gc.collect()
-
-
 @pytest.fixture
 def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies given up soon."""
@@ -84,12 +73,6 @@ def stored(bucket: Any, count: int) -> dict[str, bytes]:
         bucket.blob(f"{number}.jpg").upload_from_string(content)
         found[f"gs://{bucket.name}/{number}.jpg"] = content
     return found
-
-
-@pytest.fixture
-def bucket(cloud: Proxy) -> Any:
-    client = storage.Client("test", credentials=AnonymousCredentials())
-    return client.create_bucket(f"bucket-{uuid4().hex}")
 
 
 def read_all(cloud: Proxy, contents: dict[str, bytes], expected: Expected) -> list[str]:

@@ -8,15 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import uuid4
 
 import duckdb
 import pytest
 from apache_beam import Create, FlatMap, Map, Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 from click.testing import CliRunner
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from pipeline.options import UsageError
 from pipeline.run import main
@@ -54,20 +51,6 @@ def shard(tmp_path: Path) -> Path:
 @pytest.fixture
 def tars() -> TarStorage:
     return TarStorage()
-
-
-@pytest.fixture
-def put(cloud: Proxy) -> Callable[[str, bytes], str]:
-    """Stores an object in a bucket of its own and says its URI; requests count from there."""
-    client = storage.Client("test", credentials=AnonymousCredentials())
-    bucket = client.create_bucket(f"tars-{uuid4().hex}")
-
-    def put(name: str, content: bytes) -> str:
-        bucket.blob(name).upload_from_string(content)
-        cloud.requests.clear()
-        return f"gs://{bucket.name}/{name}"
-
-    return put
 
 
 def downloads(cloud: Proxy, name: str = "") -> int:
