@@ -24,9 +24,15 @@ resource "google_storage_bucket_iam_member" "worker_reads_inputs" {
   member = google_service_account.worker.member
 }
 
-resource "google_storage_bucket_iam_member" "worker_writes_results" {
+resource "google_storage_bucket_iam_member" "worker_creates_results" {
   bucket = google_storage_bucket.results.name
-  role   = "roles/storage.objectUser"
+  role   = "roles/storage.objectCreator"
+  member = google_service_account.worker.member
+}
+
+resource "google_storage_bucket_iam_member" "worker_reads_results" {
+  bucket = google_storage_bucket.results.name
+  role   = "roles/storage.objectViewer"
   member = google_service_account.worker.member
 }
 
