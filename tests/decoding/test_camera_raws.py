@@ -1,4 +1,5 @@
 import struct
+import time
 
 import pytest
 
@@ -83,3 +84,11 @@ def test_directories_in_a_circle_come_to_an_end() -> None:
     content = raw("SONY", {}, {254: 1})
     first = struct.unpack_from("<I", content, 4)[0]
     assert name_raw(content[:-4] + struct.pack("<I", first)) is None
+
+
+def test_directories_of_very_many_entries_take_no_time() -> None:
+    entries = struct.pack("<H", 65_535) + struct.pack("<HHII", 256, 4, 1, 8) * 65_535
+    below = tuple([8 + 64] * 1000)
+    start = time.process_time()
+    assert name_raw(tiff(THUMBNAIL | {254: 0, 279: 64, 330: below}, bytes(64) + entries)) is None
+    assert time.process_time() - start < 0.5

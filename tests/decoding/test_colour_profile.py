@@ -24,7 +24,8 @@ from tests.helpers.icc_profiles import (
 )
 from tests.helpers.image_files import chunk, saved, segment, with_chunks, with_segments
 from tests.helpers.odd_images import picture
-from transforms.decode_images import Preprocessing, Resize, decode_image
+from transforms.choices import Resize
+from transforms.decode_images import Preprocessing, decode_image
 from transforms.decoding.colour_profile import MOST_BYTES, to_srgb
 
 SIDE = 24

@@ -2,6 +2,7 @@ import io
 import struct
 import zlib
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +18,7 @@ PALETTE = chunk(b"PLTE", bytes((*RED, *GREEN, 30, 60, 220)))
 
 
 def strip_png(content: bytes) -> Stripped:
-    return module.strip_png(content, 180_000_000)
+    return module.strip_png(content)
 
 
 def test_orientation_behind_the_pixels_of_a_png_is_found() -> None:
@@ -154,6 +155,14 @@ def test_the_first_frame_of_an_animation_counts_where_the_default_image_is_hidde
     expected = decoded(saved(browsers.convert("RGB"), "PNG"))
     np.testing.assert_array_equal(decoded(content), expected)
     np.testing.assert_array_equal(expected, decoded(saved(picture(), "PNG")))
+
+
+def test_keras_shows_the_default_image_though_it_is_hidden() -> None:
+    content = animation(picture(), (0, 0))
+    expected = keras.utils.load_img(io.BytesIO(content), target_size=(72, 72))
+    found = decode_image(content, Preprocessing(72, "keras", 10**6)).pixels
+    np.testing.assert_array_equal(found, np.asarray(expected))
+    assert (found == RED).all()
 
 
 def test_a_first_frame_that_leaves_a_part_of_the_canvas_free_lies_on_white() -> None:

@@ -27,7 +27,8 @@ _MAKERS: Final = (
     *("Canon", "Epson", "Hasselblad", "Kodak", "Leaf", "Leica", "Mamiya", "Nikon", "Olympus"),
     *("Panasonic", "Pentax", "Phase One", "Ricoh", "Samsung", "Sony"),
 )
-_MOST_DIRECTORIES: Final = 20
+# Cameras write about five directories of fewer than 100 entries.
+_MOST_DIRECTORIES, _MOST_ENTRIES = 20, 1000
 
 
 def name_raw(content: bytes) -> str | None:
@@ -56,7 +57,7 @@ def _others(content: bytes, first: Directory) -> Iterator[Directory]:
     at = first.next_at
     for _ in range(_MOST_DIRECTORIES):
         at = at or (below.pop() if below else 0)
-        directory = read_directory(content, at) if at else None
+        directory = read_directory(content, at, _MOST_ENTRIES) if at else None
         at = directory.next_at if directory else 0
         if directory:
             yield directory

@@ -81,7 +81,8 @@ def open_for_decoding(content: bytes, preprocessing: Preprocessing) -> OpenedIma
         raise _undecodable(content, name)
     is_whole = True
     try:
-        stripped = strip_metadata(content, name, preprocessing.max_pixels)
+        as_keras = preprocessing.resize == "keras"
+        stripped = strip_metadata(content, name, preprocessing.max_pixels, shows_default=as_keras)
         is_whole = stripped.is_whole
         if name == "JPEG" and not is_whole:
             raise OSError("no end of image")  # decoders fill up with grey what is missing

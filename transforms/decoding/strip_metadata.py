@@ -22,12 +22,18 @@ _BMP_HEADERS: Final = 26
 _MOST_GIF_BLOCKS: Final = 500_000
 
 
-def strip_metadata(content: bytes, name: str, max_pixels: int) -> Stripped:
+def strip_metadata(
+    content: bytes, name: str, max_pixels: int, shows_default: bool = False
+) -> Stripped:
     """`content`, of the format `name`, as far as it makes the first picture.
+
+    With `shows_default` that is a PNG's default image, even where an animation hides it.
 
     Raises:
         ImageError: truncated, corrupt, unsupported_format or too_many_pixels, by the header.
     """
+    if name == "PNG":
+        return strip_png(content, shows_default)
     strip: Callable[[bytes, int], Stripped] = _STRIPPERS[name]
     return strip(content, max_pixels)
 
@@ -106,7 +112,6 @@ def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 _STRIPPERS: Final = {
     "JPEG": strip_jpeg,
-    "PNG": strip_png,
     "GIF": _gif,
     "BMP": _bmp,
     "WEBP": _webp,

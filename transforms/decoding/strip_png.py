@@ -28,10 +28,11 @@ class _Chunk(NamedTuple):
     end: int
 
 
-def strip_png(content: bytes, _: int) -> Stripped:
+def strip_png(content: bytes, shows_default: bool = False) -> Stripped:
     """`content` as far as it makes the first picture.
 
-    Of an animation whose default image is hidden that is the first frame, as in browsers.
+    Of an animation whose default image is hidden that is the first frame, as in browsers, or with
+    `shows_default` the default image, as Pillow shows.
 
     Raises:
         ImageError: corrupt.
@@ -40,7 +41,8 @@ def strip_png(content: bytes, _: int) -> Stripped:
     first = next((i for i, chunk in enumerate(chunks) if chunk.kind == b"IDAT"), len(chunks))
     head, pixels = chunks[:first], chunks[first:]
     kept = [content[:8], *_critical(content, head), _transparency(content, head)]
-    kept += _first_frame(content, head, pixels) or _critical(content, pixels)
+    frame = [] if shows_default else _first_frame(content, head, pixels)
+    kept += frame or _critical(content, pixels)
     is_whole = bool(chunks) and chunks[-1].kind in (b"IEND", b"") and chunks[-1].end <= len(content)
     turn, profile = _orientation(content, chunks), _profile(content, head)
     return Stripped(b"".join(kept), turn, is_whole, profile=profile)
@@ -128,11 +130,11 @@ def _first_frame(content: bytes, head: Sequence[_Chunk], pixels: Sequence[_Chunk
 
 def _orientation(content: bytes, chunks: Sequence[_Chunk]) -> int:
     """By the last chunk of each kind, as Pillow has it."""
-    exif = [_body(content, chunk) for chunk in chunks if chunk.kind == b"eXIf"]
+    exif = [chunk for chunk in chunks if chunk.kind == b"eXIf"][-1:]
     texts = _texts(content, chunks)
     raw = [unhexed(texts[keyword]) for keyword in _RAW_EXIF if keyword in texts]
     xmp = texts.get(_XMP) or unhexed(texts.get(_RAW_XMP, b""))
-    return orientation(*exif[-1:], *raw, xmp=xmp)
+    return orientation(*(_body(content, chunk) for chunk in exif), *raw, xmp=xmp)
 
 
 def _texts(content: bytes, chunks: Sequence[_Chunk]) -> dict[bytes, bytes]:

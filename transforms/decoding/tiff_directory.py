@@ -59,8 +59,11 @@ class Directory(NamedTuple):
     entries: Mapping[int, tuple[int, int, bytes]]
 
 
-def read_directory(content: bytes, at: int = 0) -> Directory | None:
-    """The directory at `at`, or the first one, as far as it is there; None if it is not."""
+def read_directory(content: bytes, at: int = 0, most: int = _MOST_ENTRIES) -> Directory | None:
+    """The first `most` entries of the directory at `at`, or of the first one.
+
+    As far as they are there; None if it does not begin.
+    """
     if content[:2] not in (b"II", b"MM"):
         return None
     order = "<" if content[:2] == b"II" else ">"
@@ -70,7 +73,7 @@ def read_directory(content: bytes, at: int = 0) -> Directory | None:
         at = at or struct.unpack_from(order + pointer, content, 8 if is_big else 4)[0]
         (count,) = struct.unpack_from(order + counter, content, at)
         at, size = at + struct.calcsize(counter), struct.calcsize(order + layout)
-        found = min(count, _MOST_ENTRIES, (len(content) - at) // size)
+        found = min(count, most, (len(content) - at) // size)
         end = at + found * size
         rows = struct.iter_unpack(order + layout, content[at:end])
         next_at = int.from_bytes(
