@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test test-slow bench readme lock clean
+.PHONY: help demo test test-slow bench docs lock clean
 
 help:
 	@echo "make demo       install into .venv and classify the photographs of tests/data/photos"
 	@echo "make test       install, format, lint, type-check and test"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      compare with the nearest peers (BENCH='--images DIR --rounds 5')"
-	@echo "make readme     renew the table of options in the README and in the Flex Template"
+	@echo "make docs       renew docs/options.md and the Flex Template's parameters from the options"
 	@echo "make lock       renew constraints.txt"
 
 demo: $(VENV)/.installed
@@ -44,7 +44,7 @@ bench: $(VENV)/.installed
 	@$(PIP) install --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python -m tests.benchmark $(BENCH)
 
-readme: $(VENV)/.installed
+docs: $(VENV)/.installed
 	@$(BIN)/python -m pipeline.console.options_table
 	@$(BIN)/python -m pipeline.dataflow.flex_template
 

@@ -1,7 +1,7 @@
 """Every option, said once: its name, type, default, group and help.
 
-The commands, the README's table, the Flex Template's parameters and the `configuration` in
-`runs/<run>.json` are made from these fields. Nothing heavy is imported here.
+The commands, the table of docs/options.md, the Flex Template's parameters and the `configuration`
+in `runs/<run>.json` are made from these fields. Nothing heavy is imported here.
 """
 
 from dataclasses import Field, dataclass, field, fields

@@ -18,7 +18,7 @@ LISTED, SKIPPED, PREDICTED = "listed", "skipped", "predicted"
 BYTES_READ, MODEL_LOADS = "bytes_read", "model_loads"
 READ_US, DECODE_US, INFERENCE_US, BATCH_SIZE = "read_us", "decode_us", "inference_us", "batch_size"
 
-# What each of them says, for the README.
+# What each of them says, for docs/output.md.
 MEANINGS: Final = {
     LISTED: "distinct images named by the inputs",
     SKIPPED: "those of them whose rows of an earlier run are current",

@@ -1,4 +1,4 @@
-"""Writes the table of options into the README: `python -m pipeline.console.options_table`."""
+"""Writes the table of docs/options.md: `python -m pipeline.console.options_table`."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 from pipeline.console.command import GroupedOption, click_attributes
 from pipeline.options import RunOptions, options_of
 
-README = Path("README.md")
+PAGE = Path("docs/options.md")
 _TABLE = re.compile(r"(<!-- options:[^>]*-->\n)(.*?)(<!-- /options -->)", re.DOTALL)
 
 
@@ -27,10 +27,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def with_table(readme: str) -> str:
-    """`readme` with the table between its two markers."""
-    return _TABLE.sub(lambda found: found[1] + options_table() + found[3], readme)
+def with_table(page: str) -> str:
+    """`page` with the table between its two markers."""
+    return _TABLE.sub(lambda found: found[1] + options_table() + found[3], page)
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text()))
+    PAGE.write_text(with_table(PAGE.read_text()))

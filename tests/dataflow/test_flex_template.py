@@ -26,7 +26,7 @@ def parsed(line: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def test_the_file_is_what_the_options_are() -> None:
-    assert metadata() == FILE, "run `make readme`"
+    assert metadata() == FILE, "run `make docs`"
 
 
 def test_every_option_is_a_parameter_or_left_out_with_a_reason() -> None:

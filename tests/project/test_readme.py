@@ -1,4 +1,4 @@
-"""The README says what the commands do, and its commands do what it says."""
+"""README and docs/ say what the commands do, and their commands do what they say."""
 
 import os
 import re
@@ -16,32 +16,49 @@ from transforms.metrics import MEANINGS
 from transforms.schema import SCHEMA
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(sh|python|sql)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = (README, *DOCS.values())
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"^```(sh|python|sql)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+]
 # What fetches, installs or needs a cloud; the last is checked by the tests of deploy/.
 NOT_RUN = ("git clone", "make demo", ". .venv", "--runner=DataflowRunner")
 
 
 def test_the_table_of_options_is_the_help_of_the_command() -> None:
     assert "| `--input PATH` |" in options_table()
-    assert with_table(README) == README, "run `make readme`"
+    assert with_table(DOCS["options.md"]) == DOCS["options.md"], "run `make docs`"
 
 
 def test_every_column_reason_and_metric_is_documented() -> None:
     for name in (*SCHEMA.names, *RETRYABLE):
-        assert f"`{name}`" in README
+        assert f"`{name}`" in DOCS["output.md"]
     for name, meaning in MEANINGS.items():
-        assert f"| `{name}` | {meaning} |" in README
+        assert f"| `{name}` | {meaning} |" in DOCS["output.md"]
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.splitlines()) <= 130
+    for folder, page in ((ROOT, README), *((ROOT / "docs", page) for page in DOCS.values())):
+        for link in re.findall(r"\]\(([^):#]+)\)", page):
+            assert (folder / link).exists(), link
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Language and text of everything in the README that can be typed here, in its order."""
+    """Language and text of everything that can be typed here, in its order.
+
+    What is there twice comes at its second place, where what it needs has been made.
+    """
+    found = []
     for language, text in BLOCKS:
-        if language != "sh":
+        lines = text.replace("\\\n", " ").splitlines() if language == "sh" else [text]
+        found += [(language, line) for line in lines]
+    for i, (language, text) in enumerate(found):
+        is_run = not any(phrase in text for phrase in NOT_RUN)
+        if is_run and (language, text) not in found[i + 1 :]:
             yield language, text
-            continue
-        for line in text.replace("\\\n", " ").splitlines():
-            if not any(phrase in line for phrase in NOT_RUN):
-                yield language, line
 
 
 def in_duckdb(sql: str) -> str:
@@ -72,7 +89,7 @@ def test_every_command_runs_as_it_stands(folder: Path, caches: dict[str, str]) -
             noise = [line for line in done.stderr.splitlines() if "(once; some ten" not in line]
             assert noise == [], text
         if "ORDER BY score" in text and language == "sh":
-            assert done.stdout in README
+            assert done.stdout in DOCS["output.md"]
         ran.append(text)
     assert len(ran) >= 10
     assert (folder / "out" / "report.html").stat().st_size > 10_000
@@ -89,4 +106,4 @@ def test_printed_results_are_those_of_the_command(run: Command, command: str) ->
     module, *options = command.split()
     printed = run(*options, module=f"pipeline.{module}").out.splitlines()[-4:]
     for line in printed:
-        assert line.rstrip() in README
+        assert any(line.rstrip() in page for page in PAGES), line
