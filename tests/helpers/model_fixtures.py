@@ -74,7 +74,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     )
     model.save(folder / "tiny.keras")
     (folder / "labels.txt").write_text("\n".join(TINY_LABELS) + "\n")
-    return TinyModel(folder / "tiny.keras", folder / "labels.txt")
+    tiny = TinyModel(folder / "tiny.keras", folder / "labels.txt")
+    assert_tells_apart(tiny_probabilities(tiny, sorted(PHOTOS.iterdir())))
+    return tiny
+
+
+def assert_tells_apart(outputs: Any) -> None:
+    """The answers [n, classes] to n pictures differ, else they say nothing about the pictures."""
+    assert np.ptp(outputs, axis=0).max() > 0.01
 
 
 def tiny_probabilities(tiny: TinyModel, paths: Sequence[Path]) -> Any:

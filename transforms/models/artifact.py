@@ -25,7 +25,7 @@ from transforms.models.weights import cache_folder, sha256_of
 MODEL_ERROR = 3
 MODEL_ERROR_FILE = "error.txt"
 # Raised whenever `build_network` makes something else of the same request.
-_BUILDER = 4
+_BUILDER = 5
 
 
 class NetworkRequest(NamedTuple):

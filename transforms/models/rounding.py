@@ -7,6 +7,7 @@ https://arxiv.org/abs/2210.17323), and what is left of each layer's mean error g
 (Nagel et al. 2019, section 4.2, https://arxiv.org/abs/1906.04721).
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -30,19 +31,14 @@ class _Pair(NamedTuple):
     norm: Any
 
 
-class _Moments:
-    """Mean [channels] and second moment [channels, channels] of a layer's inputs."""
+class _Moments(NamedTuple):
+    """Of a layer's inputs: mean [channels], and second moment [channels, channels].
 
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self.total = np.zeros(channels)
-        self.products = np.zeros((channels, channels))
+    Only pointwise kernels need the second, and enough positions seen to tell it.
+    """
 
-    def add(self, inputs: Any) -> None:
-        flat = np.asarray(inputs, np.float32).reshape(-1, len(self.total))
-        self.count += len(flat)
-        self.total += flat.sum(axis=0, dtype=np.float64)
-        self.products += flat.T @ flat
+    mean: Array
+    second: Array | None
 
 
 def round_kernels(model: Any, batches: Iterable[Any]) -> None:
@@ -92,12 +88,24 @@ def _fold(pair: _Pair) -> None:
 
 
 def _input_moments(model: Any, pairs: list[_Pair], batches: Iterable[Any]) -> list[_Moments]:
-    taps = keras.Model(model.input, [pair.convolution.input for pair in pairs])
-    moments = [_Moments(pair.convolution.input.shape[-1]) for pair in pairs]
+    inputs = [pair.convolution.input for pair in pairs]
+    pointwise = [i for i, pair in enumerate(pairs) if _is_pointwise(pair)]
+    # TensorFlow sums them up: many threads of NumPy's on busy cores take ten times as long.
+    sums = [keras.ops.sum(x, axis=(0, 1, 2)) for x in inputs]
+    sums += [keras.ops.einsum("nhwi,nhwj->ij", inputs[i], inputs[i]) for i in pointwise]
+    summing = keras.Model(model.input, {"sums": sums})
+    images, totals = 0, [np.zeros(sum_.shape) for sum_ in sums]
     for batch in batches:
-        for seen, inputs in zip(moments, taps(batch, training=False), strict=True):
-            seen.add(keras.ops.convert_to_numpy(inputs))
-    return moments
+        images += len(batch)
+        for total, found in zip(totals, summing.predict_on_batch(batch)["sums"], strict=True):
+            total += found
+    counts = [images * math.prod(x.shape[1:3]) for x in inputs]
+    means = [total / count for total, count in zip(totals, counts, strict=False)]
+    seconds: list[Array | None] = [None] * len(pairs)
+    for i, total in zip(pointwise, totals[len(pairs) :], strict=True):
+        if counts[i] >= _LEAST_SAMPLES_A_CHANNEL * len(total):
+            seconds[i] = total / counts[i]
+    return list(map(_Moments, means, seconds))
 
 
 def _round(pair: _Pair, seen: _Moments) -> None:
@@ -105,15 +113,12 @@ def _round(pair: _Pair, seen: _Moments) -> None:
     axes = (0, 1) if _is_depthwise(pair) else (0, 1, 2)
     scale = np.abs(kernel).max(axis=axes, keepdims=True) / _LEVELS
     scale[scale == 0] = 1.0
-    enough = seen.count >= _LEAST_SAMPLES_A_CHANNEL * len(seen.total)
-    if kernel.shape[:2] == (1, 1) and not _is_depthwise(pair) and enough:
-        columns = _round_columns(kernel[0, 0], scale[0, 0, 0], seen.products / seen.count)
-        rounded = columns[None, None]
+    if seen.second is not None:
+        rounded = _round_columns(kernel[0, 0], scale[0, 0, 0], seen.second)[None, None]
     else:
         rounded = np.round(kernel / scale) * scale
-    mean = seen.total / seen.count
     lost = (kernel - rounded).sum(axis=(0, 1))  # [in, out], or [in, 1] of a depthwise kernel
-    shift = lost[:, 0] * mean if _is_depthwise(pair) else mean @ lost
+    shift = lost[:, 0] * seen.mean if _is_depthwise(pair) else seen.mean @ lost
     _set_kernel(pair, rounded)
     gamma, beta, *moving = pair.norm.get_weights()
     pair.norm.set_weights([gamma, beta + shift, *moving])
@@ -141,6 +146,10 @@ def _round_columns(kernel: Array, scale: Array, second_moment: Array) -> Array:
 
 def _is_depthwise(pair: _Pair) -> bool:
     return isinstance(pair.convolution, keras.layers.DepthwiseConv2D)
+
+
+def _is_pointwise(pair: _Pair) -> bool:
+    return not _is_depthwise(pair) and pair.convolution.kernel.shape[:2] == (1, 1)
 
 
 def _set_kernel(pair: _Pair, kernel: Array) -> None:
