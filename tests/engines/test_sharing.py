@@ -77,6 +77,25 @@ def test_batches_go_to_idle_owners_in_processes_of_their_own(two_owners: OwnedEn
     assert [two_owners.take_loads(), two_owners.take_loads()] == [2, 0]
 
 
+class FailingOnce(SlowEngine):
+    def __init__(self) -> None:
+        self.failed = False
+
+    def top_k(self, images: Sequence[Pixels]) -> Found:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("out of luck")
+        return super().top_k(images)
+
+
+@pytest.mark.usefixtures("promptly")  # without an owner, the second batch would wait for good
+def test_an_owner_that_fails_on_a_batch_takes_the_next() -> None:
+    engines = OwnedEngines([SharedEngine(FailingOnce())])
+    with pytest.raises(RuntimeError, match="out of luck"):
+        engines.top_k([PIXELS])
+    assert engines.top_k([PIXELS + 5])[1].tolist() == [[5.0]]
+
+
 def test_the_owner_of_a_gpu_sees_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 

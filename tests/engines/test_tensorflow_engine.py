@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.helpers.model_fixtures import TINY_SIZE, TinyModel
+from tests.helpers.model_fixtures import TINY_SIZE, TinyModel, assert_tells_apart
 from transforms.engines.litert_engine import LiteRTEngine
 from transforms.engines.tensorflow_engine import TensorFlowEngine
 from transforms.models.artifact import NetworkRequest
@@ -24,7 +24,9 @@ def engine(tiny_model: TinyModel, tmp_path: Path) -> TensorFlowEngine:
 
 
 def images(count: int) -> list[Any]:
-    return list(np.random.default_rng(0).integers(0, 256, (count, TINY_SIZE, TINY_SIZE, 3), "u1"))
+    random = np.random.default_rng(0)
+    colours = random.integers(0, 128, (count, 1, 1, 3), "u1")
+    return list(colours + random.integers(0, 128, (count, TINY_SIZE, TINY_SIZE, 3), "u1"))
 
 
 def short_of_memory(
@@ -47,6 +49,7 @@ def short_of_memory(
 def test_padding_never_changes_a_row(engine: TensorFlowEngine) -> None:
     some = images(19)
     classes, scores = engine.top_k(some)
+    assert_tells_apart(scores)
     for i, image in enumerate(some):
         alone, score = engine.top_k([image])
         np.testing.assert_array_equal(alone[0], classes[i])

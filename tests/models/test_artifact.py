@@ -1,5 +1,6 @@
 """The cache of networks and the fingerprint of a model."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,25 @@ def test_a_network_is_built_once(
     ]
 
 
+@pytest.mark.usefixtures("own_caches")
+def test_another_scaling_is_another_network(tiny_model: TinyModel) -> None:
+    other = network_for(request(tiny_model, scaling="0..1"), print)
+    assert other.path != network_for(request(tiny_model), print).path
+
+
+def test_a_users_own_keras_settings_make_no_other_network(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = []
+    for home, settings in (("one", {}), ("other", {"floatx": "float16", "backend": "jax"})):
+        (tmp_path / home).mkdir()
+        (tmp_path / home / "keras.json").write_text(json.dumps(settings))
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / home))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+        contents.append(Path(network_for(request(tiny_model), print).path).read_bytes())
+    assert contents[0] == contents[1]
+
+
 def test_a_file_that_is_no_model_is_a_model_error_with_nothing_kept(
     tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +77,8 @@ def test_the_fingerprint_changes_with_all_that_changes_a_prediction(
         fingerprint(base._replace(precision="int8"), LABELS, "crop"),
         fingerprint(base._replace(alpha=0.5), LABELS, "crop"),
         fingerprint(base._replace(image_size=192), LABELS, "crop"),
+        fingerprint(base._replace(classes=7), LABELS, "crop"),
+        fingerprint(base._replace(scaling="0..1"), LABELS, "crop"),
         fingerprint(base._replace(model_file=str(other)), LABELS, "crop"),
     ]
     assert len(set(prints)) == len(prints)

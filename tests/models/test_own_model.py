@@ -14,7 +14,7 @@ from keras import layers
 
 from pipeline.classify import main as classify
 from pipeline.describe.__main__ import main as describe
-from tests.helpers.model_fixtures import PHOTOS, Command, TinyModel
+from tests.helpers.model_fixtures import PHOTOS, Command, TinyModel, assert_tells_apart
 from transforms.models.errors import ModelError
 from transforms.models.own_model import class_count, load_own_model, outputs_of, scaling_of
 from transforms.models.zoo import INSIDE_THE_NETWORK, MINUS_ONE_TO_ONE, SCALINGS, Scaling
@@ -211,6 +211,7 @@ def test_scores_are_those_of_keras(tmp_path: Path, case: str) -> None:
         model = network(lambda x: x, [layers.Dense(3, activation="sigmoid")])
         expected = model(pixels() / 255, training=False).numpy()
         names, options = "a\nb\nc\n", ["--scaling", "0..1"]
+    assert_tells_apart(expected)
     model.save(tmp_path / "own.keras")
     (tmp_path / "labels.txt").write_text(names)
     options += ["--model", str(tmp_path / "own.keras"), "--labels", str(tmp_path / "labels.txt")]

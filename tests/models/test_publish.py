@@ -91,3 +91,29 @@ def test_half_a_network_is_never_left_behind(
         .names(str(tmp_path / "cache" / "mobilenet-beam"))[0]
         .startswith("fetched/")
     )
+
+
+def test_a_network_that_would_be_unpacked_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    published = publish_network(artifact_of(tmp_path), str(tmp_path / "tmp"))
+    with tarfile.open(published.network, "w") as archive:
+        archive.add(__file__, "../elsewhere")
+    with pytest.raises(tarfile.OutsideDestinationError, match="elsewhere"):
+        fetched_network(published.network)
+    assert list((tmp_path / "cache").rglob("elsewhere")) == []
+
+
+def test_a_network_in_a_cache_that_cannot_be_written_is_used_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    published = publish_network(artifact_of(tmp_path), str(tmp_path / "tmp"))
+    path = fetched_network(published.network)
+
+    def refuse(path: Path, mode: str = "r") -> None:
+        raise PermissionError(f"{path} is on a medium that cannot be written")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert fetched_network(published.network) == path

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from transforms.choices import AUTO
+from transforms.models.caches import cache_path
 from transforms.models.errors import ModelError
 from transforms.models.labels import Label
-from transforms.models.weights import cache_folder, sha256_of
+from transforms.models.weights import sha256_of
 
 # The builder's exit code for a ModelError, and the file it leaves the message in.
 MODEL_ERROR = 3
@@ -69,7 +70,7 @@ def network_for(request: NetworkRequest, say: Callable[[str], None]) -> Network:
         ModelError: its weights don't fit, or it is no image classifier.
     """
     key = _digest(_content(request))
-    folder = cache_folder() / "networks" / f"{request.name}-{request.engine}-{key}"
+    folder = cache_path(f"networks/{request.name}-{request.engine}-{key}")
     if not (folder / "network.json").exists():
         say(f"building {request.name} for {request.engine} (once; some ten seconds)")
         _build(request, folder)
@@ -115,7 +116,7 @@ def _build(request: NetworkRequest, folder: Path) -> None:
             ],
             capture_output=True,
             text=True,
-            env=_builder_environment(),
+            env=_builder_environment(scratch),
         )
         if builder.returncode == MODEL_ERROR:
             raise ModelError((made / MODEL_ERROR_FILE).read_text())
@@ -125,9 +126,11 @@ def _build(request: NetworkRequest, folder: Path) -> None:
             made.rename(folder)
 
 
-def _builder_environment() -> dict[str, str]:
+def _builder_environment(scratch: str) -> dict[str, str]:
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     # Converting needs no GPU, and this process must not take the memory of one.
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
-    return os.environ | quiet | {"PYTHONPATH": path}
+    # What keras.json says of a user's own work would make another network.
+    keras = {"KERAS_HOME": scratch, "KERAS_BACKEND": "tensorflow"}
+    return os.environ | quiet | keras | {"PYTHONPATH": path}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from transforms.models.artifact import Artifact
-from transforms.models.weights import cache_folder
+from transforms.models.caches import cache_path
 from transforms.storage import NotReplacedError, join, storage_for
 
 _FOLDER: Final = "mobilenet-beam/networks"
@@ -44,10 +44,11 @@ def fetched_network(network: str) -> str:
     if not network.endswith(_SUFFIX):
         return network
     folder, file = network.removesuffix(_SUFFIX).split("/")[-2:]
-    target = cache_folder() / "fetched" / folder / file
-    with _locked(target.with_name(f".{file}.lock")):
-        if not target.exists():
-            _unpack(network, target)
+    target = cache_path(f"fetched/{folder}/{file}")
+    if not target.exists():
+        with _locked(target.with_name(f".{file}.lock")):
+            if not target.exists():  # another process had the lock
+                _unpack(network, target)
     return str(target)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 
+from transforms.models.caches import cache_path, keras_path
 from transforms.models.errors import ModelError
-from transforms.models.zoo import PublishedWeights
+from transforms.models.zoo import Checksum, PublishedWeights
 from transforms.storage import is_local, storage_for
 
 # A mirror of Keras' published files for networks without internet, e.g. https://mirror/keras/
@@ -21,28 +22,28 @@ MIRROR_VARIABLE = "MOBILENET_WEIGHTS_URL"
 _TIMEOUT_S = 20
 
 
-def keras_cache() -> Path:
-    """Where Keras keeps downloaded weights: $KERAS_HOME/models, or ~/.keras/models."""
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    return Path(home) / "models"
-
-
-def cache_folder() -> Path:
-    """Where built models are kept: $XDG_CACHE_HOME/mobilenet-beam, or below ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "mobilenet-beam"
-
-
 def published_weights(weights: PublishedWeights, say: Callable[[str], None]) -> Path:
-    """The file in Keras' cache, downloaded first if it is not there.
+    """The file in Keras' cache, downloaded first if it is not there, and checked either way.
+
+    It is compared with its published checksum. Where there is none, a download is compared with
+    what the storage says of it, and later with itself. `say` is told of what cannot be checked.
 
     Raises:
         ModelError: it can't be reached or is not what was published; names three ways out.
     """
-    path = keras_cache() / weights.file_name
-    if path.exists():
-        _check(path, weights)
-        return path
+    path = keras_path(weights.file_name)
+    if not path.exists():
+        _fetch(weights, path, say)
+    elif expected := weights.checksum or _noted(path):
+        _check(path, expected)
+    else:
+        say(f"{path} cannot be checked: its checksum is not published; later runs compare with it")
+        with contextlib.suppress(OSError):  # of a cache that cannot be written
+            _take_note(path, path)
+    return path
+
+
+def _fetch(weights: PublishedWeights, path: Path, say: Callable[[str], None]) -> None:
     mirror = os.environ.get(MIRROR_VARIABLE)
     url = f"{mirror.rstrip('/')}/{weights.file_name}" if mirror else weights.url
     say(f"downloading {url}")
@@ -51,7 +52,11 @@ def published_weights(weights: PublishedWeights, say: Callable[[str], None]) -> 
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
             part = Path(folder) / weights.file_name
             headers = _download(url, part)
-            _check(part, weights, headers)
+            if expected := weights.checksum or _stated_md5(headers):
+                _check(part, expected)
+            else:
+                say(f"{path} cannot be checked: {url} states no checksum")
+            _take_note(path, part)
             part.replace(path)
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
@@ -62,7 +67,6 @@ def published_weights(weights: PublishedWeights, say: Callable[[str], None]) -> 
             f"  fetch {weights.url} elsewhere and put it into {path.parent}\n"
             f"  --model efficientnet_lite0   whose weights come with this package"
         ) from error
-    return path
 
 
 def own_weights(location: str) -> Path:
@@ -85,10 +89,10 @@ def fetched(location: str) -> Path:
     Raises:
         ModelError: it cannot be read.
     """
-    name = hashlib.sha256(location.encode()).hexdigest()[:16]
-    path = cache_folder() / "fetched" / name / location.rsplit("/", 1)[-1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}")
+    folder, name = hashlib.sha256(location.encode()).hexdigest()[:16], location.rsplit("/", 1)[-1]
+    part = cache_path(f"fetched/{folder}/{name}.{os.getpid()}")
+    path = part.with_name(name)
+    part.parent.mkdir(parents=True, exist_ok=True)
     try:
         with storage_for(location).open(location) as source, part.open("wb") as target:
             shutil.copyfileobj(source, target)
@@ -129,11 +133,22 @@ def _download(url: str, path: Path) -> HTTPMessage:
         return reply.headers
 
 
-def _check(path: Path, weights: PublishedWeights, headers: HTTPMessage | None = None) -> None:
-    """Compares with the published checksum, or with the one the storage server states."""
-    expected = weights.checksum or _stated_md5(headers)
-    if expected is None:
-        return
+def _note(path: Path) -> Path:
+    """The file beside a weight file that keeps its checksum, as `sha256sum --check` takes it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _take_note(path: Path, content: Path) -> None:
+    _note(path).write_text(f"{sha256_of(content)}  {path.name}\n")
+
+
+def _noted(path: Path) -> Checksum | None:
+    with contextlib.suppress(FileNotFoundError, IndexError):
+        return "sha256", _note(path).read_text().split()[0]
+    return None
+
+
+def _check(path: Path, expected: Checksum) -> None:
     algorithm, digest = expected
     found = _digest(path, algorithm)
     if found != digest:
@@ -143,8 +158,8 @@ def _check(path: Path, weights: PublishedWeights, headers: HTTPMessage | None = 
         )
 
 
-def _stated_md5(headers: HTTPMessage | None) -> tuple[str, str] | None:
-    for value in headers.get_all("x-goog-hash") or () if headers else ():
+def _stated_md5(headers: HTTPMessage) -> Checksum | None:
+    for value in headers.get_all("x-goog-hash") or ():
         for part in value.split(","):
             name, _, digest = part.strip().partition("=")
             if name == "md5":

@@ -30,12 +30,15 @@ SCALINGS: Final = {
 }
 
 
+Checksum = tuple[str, str]  # algorithm, hex digest
+
+
 class PublishedWeights(NamedTuple):
     """A weight file by Keras, with its checksum where one is published or was computed."""
 
     file_name: str
     url: str
-    checksum: tuple[str, str] | None  # algorithm, hex digest
+    checksum: Checksum | None
 
 
 class Architecture(NamedTuple):
@@ -186,8 +189,10 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     )
 }
 
-# Keras publishes MD5 sums for v3 only; the two SHA-256 sums were computed from the files.
-CHECKSUMS: Final = {
+# Keras publishes MD5 sums, for v3 alone. Those of the two v1 files were computed from the files,
+# and that of v2 is what two other projects pin the file by. Of the rest only the storage knows a
+# sum, and states it with each download.
+CHECKSUMS: Final[dict[str, Checksum]] = {
     "mobilenet_2_5_224_tf.h5": (
         "sha256",
         "6b0e5561e6611c6e88f014c3f698ee3ed80bc0a2ed74bc048173f6508afa53db",
@@ -195,6 +200,10 @@ CHECKSUMS: Final = {
     "mobilenet_7_5_224_tf.h5": (
         "sha256",
         "ae017216eca45c2af1679b5c242070ba0fd1bfc93a46d3090d34386081b953ff",
+    ),
+    "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5": (
+        "sha256",
+        "3e195a2857356cfc092cbbb460beb2a5bce279015d7792598b8d3d9e451902e3",
     ),
     "weights_mobilenet_v3_large_224_0.75_float.h5": ("md5", "765b44a33ad4005b3ac83185abf1d0eb"),
     "weights_mobilenet_v3_large_224_1.0_float.h5": ("md5", "59e551e166be033d707958cf9e29a6a7"),

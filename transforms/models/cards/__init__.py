@@ -14,7 +14,7 @@ _NAME: Final = re.compile(r"(\w+?)(?:_[0-9.]+_[0-9]+)?(?:_int8|_float16|_bfloat1
 
 
 class WeightHash(NamedTuple):
-    """A weight file's checksum, as published or as computed from the published file."""
+    """A weight file's checksum; `zoo.CHECKSUMS` says where it is from."""
 
     file_name: str
     algorithm: str
