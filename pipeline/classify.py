@@ -31,6 +31,7 @@ from transforms.read_images import read_image, with_content
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
 from transforms.schema import SCHEMA, row_of
 from transforms.storage import Content, canonical_uri, check_scheme, is_local, too_many_bytes
+from transforms.storage.billing import bill_to
 from transforms.storage.uris import local_path
 
 Row = dict[str, Any]
@@ -65,6 +66,7 @@ def main(context: click.Context, /, images: tuple[str, ...], format: Format, **g
     """
     options = NetworkOptions(**given)
     _check(images)
+    bill_to(options.billing_project)
     artifact = resolve_model(options.model_choice(), lambda line: click.echo(line, err=True))
     failed = 0
 

@@ -144,6 +144,13 @@ class NetworkOptions:
         help="Images with more pixels become a row with the error too_many_pixels.",
         least=1,
     )
+    billing_project: str | None = option(
+        "--billing-project",
+        group="Images",
+        metavar="PROJECT",
+        help="The Google Cloud project that pays for requests to gs:// buckets where the reader "
+        "pays.",
+    )
     engine: EngineName = option(
         "--engine",
         "auto",

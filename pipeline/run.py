@@ -58,7 +58,9 @@ def _run(options: RunOptions, flags: Sequence[str], arguments: Sequence[str]) ->
         from pipeline.running.launch import RunFailedError, launch
         from pipeline.running.run_facts import Start
         from pipeline.running.runner import settle_runner
+        from transforms.storage.billing import bill_to
 
+    bill_to(options.billing_project)
     runner = settle_runner(options, flags)
     if options.dry_run:
         click.echo(_plan(options, runner))

@@ -16,6 +16,7 @@ from pipeline.options import RunOptions, UsageError
 from pipeline.running.beam_options import parse_beam_options
 from transforms.choices import ModelChoice
 from transforms.models.errors import nearest
+from transforms.storage.billing import BillingOptions
 
 # Beam takes a runner's name in any case and without its ending, and so does this.
 _LOCAL: Final = ("direct", "bundlebaseddirect", "fnapi")
@@ -63,6 +64,7 @@ def settle_runner(options: RunOptions, flags: Iterable[str] = ()) -> Runner:
         UsageError: there is no such runner, GPU or option of Beam's.
     """
     beam = parse_beam_options(options.beam_options, flags)
+    beam.view_as(BillingOptions).billing_project = options.billing_project
     gpu = parse_gpu(options.gpu) if options.gpu is not None else None
     known = {name.lower() for name in _KNOWN}
     name = options.runner.lower()

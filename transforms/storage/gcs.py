@@ -20,6 +20,7 @@ from transforms.layout import staging_name
 from transforms.records import ListedImage
 from transforms.storage import gcs_errors, retries
 from transforms.storage.base import Content, join, too_many_bytes
+from transforms.storage.billing import billing_project
 from transforms.storage.gcs_client import has_credentials, pooled_client
 from transforms.storage.gcs_errors import FAULTS, NoCredentials, WrongAnswerError
 from transforms.storage.gcs_listing import find_object, list_page
@@ -187,7 +188,7 @@ class GoogleCloudStorage:
     def _bucket(self, name: str) -> Any:
         if not name:
             raise ValueError("a bucket is missing")
-        return self._client.bucket(name)
+        return self._client.bucket(name, user_project=billing_project())
 
     @contextmanager
     def _os_errors(self, uri: str) -> Iterator[None]:
