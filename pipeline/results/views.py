@@ -111,8 +111,12 @@ def _download(folder: str, parts: list[str], root: Path) -> None:
             while block := source.read(1 << 20):
                 file.write(block)
 
-    with ThreadPoolExecutor(_DOWNLOADS) as pool:
-        list(pool.map(download, parts))
+    try:
+        with ThreadPoolExecutor(_DOWNLOADS) as pool:
+            list(pool.map(download, parts))
+    except OSError as error:
+        text = f"a part file cannot be read: {printable(str(error))}"
+        raise click.ClickException(text) from error
 
 
 def _lock(db: duckdb.DuckDBPyConnection, root: Path, spilled: Path) -> None:

@@ -2,6 +2,7 @@ import gc
 from pathlib import Path
 from uuid import uuid4
 
+import click
 import duckdb
 import pytest
 from google.auth.credentials import AnonymousCredentials
@@ -9,7 +10,7 @@ from google.cloud import storage
 
 from pipeline.options import UsageError
 from pipeline.results.views import connect
-from tests.helpers.gcs_emulator import Proxy
+from tests.helpers.gcs_emulator import Proxy, status
 from tests.helpers.made_outputs import FIRST, SECOND, failed, predicted, write_run
 from transforms.storage import storage_for
 
@@ -149,3 +150,21 @@ def test_an_output_on_cloud_storage_reads_alike(output: Path, cloud: Proxy) -> N
     assert current == [("a", FIRST, "cat"), ("b", SECOND, "dish"), ("c", SECOND, None)]
     assert runs == [(FIRST, "complete"), (SECOND, "unfinished")]
     gc.collect()  # while this test's filter of warnings holds
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_a_part_file_that_may_not_be_read_is_one_line(output: Path, cloud: Proxy) -> None:
+    bucket = f"views-{uuid4().hex}"
+    storage.Client("test", credentials=AnonymousCredentials()).create_bucket(bucket)
+    for path in output.rglob("*.parquet"):
+        name = str(path.relative_to(output))
+        storage_for("gs://").write(f"gs://{bucket}/out", name, path.read_bytes())
+    cloud.lasting_fault = lambda request, reply: (
+        status(403, "no access")(reply) if "/download/" in request else reply
+    )
+    with (
+        pytest.raises(click.ClickException, match=r"a part file cannot be read: gs://.*no access"),
+        connect(f"gs://{bucket}/out"),
+    ):
+        pass
+    gc.collect()

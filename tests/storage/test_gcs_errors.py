@@ -109,7 +109,7 @@ def test_with_credentials_what_is_unauthorized_may_be_tried_again(
         (
             status(400, "Bucket is a requester pays bucket but no user project provided."),
             " is in a bucket where the reader pays: name the project that pays with "
-            "--billing-project",
+            "--billing-project or in GOOGLE_CLOUD_QUOTA_PROJECT",
         ),
     ],
     ids=["role", "no words", "compressed words", "key", "payer"],

@@ -398,6 +398,22 @@ def test_growing_file_is_read_to_its_end_or_the_limit(
         )
 
 
+def test_file_of_which_less_comes_than_it_has_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "a.jpg", bytes(2000))
+
+    def stat_then_shrink(descriptor: int) -> os.stat_result:
+        status = real_fstat(descriptor)
+        os.truncate(path, 500)
+        return status
+
+    real_fstat = os.fstat
+    monkeypatch.setattr("transforms.storage.local.os.fstat", stat_then_shrink)
+    expected = ("unreadable", f"{path}: only 500 of 2,000 bytes could be read")
+    assert error_of(lambda: LOCAL.read(path, MB)) == expected
+
+
 def test_failing_disk_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: str, flags: int) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

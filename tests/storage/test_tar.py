@@ -261,11 +261,11 @@ def test_member_behind_the_break_of_a_tar_has_the_reason_of_the_tar(
     )
 
 
-def test_tar_that_shrinks_while_it_is_read_is_truncated(tars: TarStorage, shard: Path) -> None:
+def test_tar_that_shrinks_while_it_is_read_is_unreadable(tars: TarStorage, shard: Path) -> None:
     tars.read(f"{shard}::a.jpg", MB)
     os.truncate(shard, 600)
     assert error_of(lambda: tars.read(f"{shard}::a.jpg", MB)) == (
-        "truncated",
+        "unreadable",
         f"{shard}::a.jpg: the tar was cut off while it was read",
     )
 

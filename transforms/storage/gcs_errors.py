@@ -46,7 +46,8 @@ _REFUSALS: Final = (
     ),
     (
         re.compile(r"requester.?pays|userprojectmissing", re.IGNORECASE),
-        "is in a bucket where the reader pays: name the project that pays with --billing-project",
+        "is in a bucket where the reader pays: name the project that pays with --billing-project "
+        "or in GOOGLE_CLOUD_QUOTA_PROJECT",
     ),
 )
 

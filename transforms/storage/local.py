@@ -62,6 +62,9 @@ class LocalStorage:
                 data = file.read(status.st_size + 1)
                 if len(data) > status.st_size:  # it is growing
                     data += file.read(max_bytes + 1 - len(data))
+                elif len(data) < status.st_size:
+                    came = f"{len(data):,} of {status.st_size:,} bytes"
+                    raise ImageError("unreadable", f"{uri}: only {came} could be read")
         except (OSError, ValueError) as error:
             raise _image_error(path, error) from error
         if len(data) > max_bytes:

@@ -193,7 +193,7 @@ class _OpenTar:
             while len(content) < size:  # Linux reads at most 2 GB at once
                 more = os.pread(self._descriptor, size - len(content), offset + len(content))
                 if not more:
-                    raise ImageError("truncated", f"{uri}: the tar was cut off while it was read")
+                    raise ImageError("unreadable", f"{uri}: the tar was cut off while it was read")
                 content += more
         except OSError as error:
             raise ImageError("unreadable", f"{uri}: {error.strerror or error}") from error
