@@ -1,3 +1,3 @@
 """What a person runs."""
 
-__version__ = "0.1.0"
+from transforms import __version__ as __version__

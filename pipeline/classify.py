@@ -26,6 +26,7 @@ from transforms.decode_images import Preprocessing, decode_fetched
 from transforms.engines import Engine, load_engine
 from transforms.failures import ImageError
 from transforms.models.artifact import Artifact
+from transforms.models.publish import engine_setup
 from transforms.models.resolve import kept_classes, resolve_model
 from transforms.read_images import read_image, with_content
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
@@ -86,7 +87,7 @@ def classified(images: Sequence[str], options: NetworkOptions, artifact: Artifac
     top_k = kept_classes(options.top_k, len(artifact.labels))
     preprocessing = Preprocessing(artifact.image_size, options.resize, options.max_pixels)
     decode = partial(_decoded, preprocessing=preprocessing, max_bytes=options.max_bytes)
-    engine = load_engine(artifact, top_k, size, available_cores())
+    engine = load_engine(engine_setup(artifact, top_k, size, available_cores()))
     with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(images), size):
             decoded = list(pool.map(decode, images[start : start + size]))

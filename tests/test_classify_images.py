@@ -1,22 +1,26 @@
 """Batches in, rows in the making out."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 
 import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.internal import pickler
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
 
-from tests.helpers.model_fixtures import TinyModel
-from transforms.classify_images import ClassifyImages, classify_images
+from tests.helpers.model_fixtures import ROOT, TinyModel
+from transforms import __version__
+from transforms.classify_images import BatchClassifier, ClassifyImages, classify_images
 from transforms.engines import best_first
 from transforms.engines.sharing import SharedEngine
 from transforms.failures import Failure
-from transforms.models.artifact import Artifact, NetworkRequest, network_for
+from transforms.models.artifact import MADE_BY, Artifact, NetworkRequest, network_for
 from transforms.models.labels import Label
 from transforms.records import ClassifiedImage, DecodedImage, ListedImage, Pixels, Prediction, Slot
 
@@ -166,6 +170,40 @@ def test_batches_are_gathered_and_rows_handed_on_while_the_engine_is_at_work(
         rows = coming | ClassifyImages(artifact, top_k=1, batch_size=2)
         assert_that(rows | beam.Map(_written), equal_to([str(n) for n in range(6)]))
     assert _waits == [True] * 4
+
+
+UNPICKLED_ELSEWHERE = """
+import sys
+import transforms
+transforms.__version__ = sys.argv[1]
+from apache_beam.internal import pickler
+classifier = pickler.loads(sys.stdin.buffer.read())
+try:
+    classifier.load()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("there", [__version__, "9.9.9"])
+def test_a_worker_of_another_version_fails_before_its_first_image_and_names_both(
+    there: str,
+) -> None:
+    artifact = Artifact("/gone.tflite", "litert", "mean", 2, ())
+    done = subprocess.run(
+        [sys.executable, "-c", UNPICKLED_ELSEWHERE, there],
+        input=pickler.dumps(BatchClassifier(artifact, top_k=1, batch_size=2, siblings=False)),
+        capture_output=True,
+        cwd=ROOT,
+    )
+    said = done.stdout.decode()
+    if there == __version__:
+        assert said.startswith("ValueError Could not open '/gone.tflite'")
+        return
+    assert said == (
+        f"RuntimeError the run was launched by {MADE_BY}, but this worker has "
+        f"{MADE_BY.replace(__version__, there)}; install the launcher's version on the workers\n"
+    )
 
 
 def test_the_transform_classifies_every_element(tiny_model: TinyModel, own_caches: None) -> None:

@@ -15,6 +15,7 @@ from transforms.engines.sharing import OwnedEngines, SharedEngine, shared_engine
 from transforms.failures import ImageError
 from transforms.metrics import BATCH_SIZE, INFERENCE_US, MODEL_LOADS, count, observe
 from transforms.models.artifact import Artifact
+from transforms.models.publish import engine_setup
 from transforms.pooled_map import PooledMap
 from transforms.records import ClassifiedImage, DecodedImage, Pixels, Prediction
 
@@ -99,19 +100,18 @@ class BatchClassifier:
         self._engine: LoadedEngine | None = None
 
     def load(self) -> None:
-        """Loads the engine, unless another thread of this process has."""
+        """Loads the engine, unless another thread of this process has.
+
+        Raises:
+            RuntimeError: the launcher has another version of this package.
+        """
+        self._artifact.check_version()
         # Kept here: of engines that nobody holds, Beam forgets all but the last one.
         self._engine = self._shared.acquire(self._load)
 
     def _load(self) -> LoadedEngine:
-        return shared_engine(
-            self._artifact,
-            self._top_k,
-            self._batch_size,
-            available_cores(),
-            self._siblings,
-            self._tag,
-        )
+        setup = engine_setup(self._artifact, self._top_k, self._batch_size, available_cores())
+        return shared_engine(setup, self._siblings, self._tag)
 
     def classify(self, batch: Sequence[DecodedImage]) -> ClassifiedBatch:
         """See `classify_images`."""

@@ -10,6 +10,7 @@ from transforms.decode_images import Preprocessing, decode_image
 from transforms.engines import gpu_is_visible, load_engine
 from transforms.failures import ImageError
 from transforms.models.artifact import Artifact
+from transforms.models.publish import engine_setup
 from transforms.read_images import read_image
 from transforms.records import ListedImage, Pixels, Slot
 from transforms.storage.uris import container_of
@@ -96,7 +97,7 @@ def _infer(
     pixels: Sequence[Pixels], artifact: Artifact, batch_size: int
 ) -> tuple[float | None, float | None]:
     """Images/s of a core and of a GPU; only the one that the engine of `artifact` uses."""
-    engine = load_engine(artifact, 1, batch_size, threads=1)
+    engine = load_engine(engine_setup(artifact, 1, batch_size, threads=1))
     batch = [pixels[i % len(pixels)] for i in range(batch_size)]
     engine.top_k(batch)
     if artifact.engine == "tensorflow" and gpu_is_visible():

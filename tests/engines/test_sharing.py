@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from tests.end_to_end.test_portable import without_run
 from tests.end_to_end.test_run import run_facts
 from tests.helpers.model_fixtures import PHOTOS, Command, TinyModel
-from transforms.engines import sharing
+from transforms.engines import EngineSetup, sharing
 from transforms.engines.sharing import OwnedEngines, SharedEngine
-from transforms.models.artifact import Artifact
 from transforms.records import Pixels
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
@@ -106,9 +105,9 @@ def test_the_owner_of_a_gpu_sees_no_other(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sharing, "load_engine", load)
     monkeypatch.setattr(logging, "disable", lambda: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    artifact = Artifact("network", "tensorflow", "model", 2, ())
+    setup = EngineSetup("tensorflow", "network", 2, top_k=1, batch_size=8, threads=1)
     for gpu in ("1", "0"):
-        sharing._load_on(artifact, 1, 8, 1, gpu)
+        sharing._load_on(setup, gpu)
     assert seen == ["1", "0"]
 
 
@@ -141,8 +140,8 @@ def test_what_is_there_decides_who_owns_the_engine(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     monkeypatch.setattr(sharing, "MultiProcessShared", Here)
     monkeypatch.setattr(sharing, "load_engine", lambda *_: SlowEngine())
-    artifact = Artifact("network", engine, "model", 2, ())  # type: ignore[arg-type]  # a table
-    loaded = sharing.shared_engine(artifact, 1, 8, 1, siblings, "run")
+    setup = EngineSetup(engine, "network", 2, 1, 8, 1)  # type: ignore[arg-type]  # a table
+    loaded = sharing.shared_engine(setup, siblings, "run")
     assert isinstance(loaded, OwnedEngines if owners else SharedEngine)
     assert loaded.take_loads() == max(1, owners)
     assert len(tags) == owners

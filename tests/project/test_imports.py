@@ -28,6 +28,11 @@ def test_the_steps_know_nothing_of_the_commands() -> None:
         assert not found & {"pipeline", "click", "deploy", "tests"}, path
 
 
+def test_engines_know_nothing_of_models() -> None:
+    for path in (ROOT / "transforms" / "engines").glob("*.py"):
+        assert not [name for name in imported(path) if name.startswith("transforms.models")], path
+
+
 @pytest.mark.parametrize(
     "folder", ["running", "planning", "dataflow", "console", "results", "graph.py", "options.py"]
 )

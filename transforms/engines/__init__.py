@@ -2,17 +2,36 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from transforms.choices import EngineName
 from transforms.engines.base import Engine, best_first
-from transforms.models.artifact import Artifact
-from transforms.models.publish import fetched_network
 
-__all__ = ["Engine", "best_first", "gpu_is_visible", "load_engine", "resolve_engine"]
+__all__ = [
+    "Engine",
+    "EngineSetup",
+    "Resolved",
+    "best_first",
+    "gpu_is_visible",
+    "load_engine",
+    "resolve_engine",
+]
+
+Resolved = Literal["tensorflow", "litert"]
 
 
-def resolve_engine(name: EngineName, precision: str) -> Literal["tensorflow", "litert"]:
+class EngineSetup(NamedTuple):
+    """What an engine is loaded from."""
+
+    engine: Resolved
+    network: str  # a path here: a .tflite file for LiteRT, a SavedModel folder for TensorFlow
+    image_size: int  # side of an image in pixels
+    top_k: int
+    batch_size: int  # of the largest batch it will be given
+    threads: int  # CPU cores it may use
+
+
+def resolve_engine(name: EngineName, precision: str) -> Resolved:
     """`auto` by what this machine has: TensorFlow for a visible GPU, LiteRT for a CPU.
 
     Raises:
@@ -35,16 +54,12 @@ def gpu_is_visible() -> bool:
     return Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists()
 
 
-def load_engine(artifact: Artifact, top_k: int, batch_size: int, threads: int) -> Engine:
-    """The engine the artifact was built for, ready to classify.
-
-    `batch_size` is the largest batch it will be given; `threads` the CPU cores it may use.
-    """
-    network = fetched_network(artifact.network)
-    if artifact.engine == "litert":
+def load_engine(setup: EngineSetup) -> Engine:
+    """The engine that `setup` asks for, ready to classify."""
+    if setup.engine == "litert":
         from transforms.engines.litert_engine import LiteRTEngine
 
-        return LiteRTEngine(network, top_k, threads)
+        return LiteRTEngine(setup.network, setup.top_k, setup.threads)
     from transforms.engines.tensorflow_engine import TensorFlowEngine
 
-    return TensorFlowEngine(network, artifact.image_size, top_k, batch_size)
+    return TensorFlowEngine(setup.network, setup.image_size, setup.top_k, setup.batch_size)

@@ -23,9 +23,8 @@ import numpy as np
 from apache_beam.utils.multi_process_shared import MultiProcessShared
 from numpy.typing import NDArray
 
-from transforms.engines import load_engine
+from transforms.engines import EngineSetup, load_engine
 from transforms.engines.base import Engine
-from transforms.models.artifact import Artifact
 from transforms.records import Pixels
 
 _GPU_FILE = re.compile(r"nvidia\d+")
@@ -77,18 +76,16 @@ class OwnedEngines:
             return loads
 
 
-def shared_engine(
-    artifact: Artifact, top_k: int, batch_size: int, threads: int, siblings: bool, tag: str
-) -> SharedEngine | OwnedEngines:
+def shared_engine(setup: EngineSetup, siblings: bool, tag: str) -> SharedEngine | OwnedEngines:
     """The engine for this process, with whatever is here.
 
     `siblings` says that the runner starts several processes on a machine; `tag` is one for all
     processes of a run, and no other run's.
     """
-    gpus: Sequence[str | None] = visible_gpus() if artifact.engine == "tensorflow" else ()
-    if artifact.engine == "litert" or (len(gpus) < 2 and not siblings):
-        return SharedEngine(load_engine(artifact, top_k, batch_size, threads))
-    load = partial(_load_on, artifact, top_k, batch_size, threads)
+    gpus: Sequence[str | None] = visible_gpus() if setup.engine == "tensorflow" else ()
+    if setup.engine == "litert" or (len(gpus) < 2 and not siblings):
+        return SharedEngine(load_engine(setup))
+    load = partial(_load_on, setup)
     owners = [
         MultiProcessShared(
             partial(load, gpu), tag=f"{tag}-{gpu}", always_proxy=True, spawn_process=True
@@ -107,11 +104,9 @@ def visible_gpus() -> list[str]:
     return [path.name.removeprefix("nvidia") for path in sorted(found)]
 
 
-def _load_on(
-    artifact: Artifact, top_k: int, batch_size: int, threads: int, gpu: str | None
-) -> SharedEngine:
+def _load_on(setup: EngineSetup, gpu: str | None) -> SharedEngine:
     """Runs in the process that owns the GPU, before TensorFlow looks for devices."""
     logging.disable()  # Beam's server tells standard error of its comings and goings
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    return SharedEngine(load_engine(artifact, top_k, batch_size, threads))
+    return SharedEngine(load_engine(setup))

@@ -14,9 +14,11 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from transforms import __version__
 from transforms.choices import AUTO
+from transforms.engines import Resolved
 from transforms.models.caches import cache_path
 from transforms.models.errors import ModelError
 from transforms.models.labels import Label
@@ -26,7 +28,9 @@ from transforms.models.weights import sha256_of
 MODEL_ERROR = 3
 MODEL_ERROR_FILE = "error.txt"
 # Raised whenever `build_network` makes something else of the same request.
-_BUILDER = 5
+_NETWORK_FORMAT: Final = 5
+# What launcher and workers must have in common: a worker runs the network that the launcher built.
+MADE_BY: Final = f"mobilenet-beam {__version__} with networks of format {_NETWORK_FORMAT}"
 
 
 class NetworkRequest(NamedTuple):
@@ -34,7 +38,7 @@ class NetworkRequest(NamedTuple):
 
     name: str  # an architecture, or the stem of a .keras file
     precision: str
-    engine: Literal["tensorflow", "litert"]
+    engine: Resolved
     model_file: str | None = None  # the user's .keras file, which says all that follows but scaling
     weights_file: str | None = None
     weights_name: str = ""
@@ -57,10 +61,19 @@ class Artifact(NamedTuple):
     """All that a worker needs to turn pixels into labelled rows."""
 
     network: str
-    engine: Literal["tensorflow", "litert"]
+    engine: Resolved
     model: str  # name@fingerprint, as in the column `model`
     image_size: int
     labels: tuple[Label, ...]
+    made_by: str = MADE_BY
+
+    def check_version(self) -> None:
+        """Raises RuntimeError unless this process has the version that made the artifact."""
+        if self.made_by != MADE_BY:
+            raise RuntimeError(
+                f"the run was launched by {self.made_by}, but this worker has {MADE_BY}; install "
+                "the launcher's version on the workers"
+            )
 
 
 def network_for(request: NetworkRequest, say: Callable[[str], None]) -> Network:
@@ -97,7 +110,7 @@ def _content(request: NetworkRequest) -> dict[str, Any]:
     for key in ("model_file", "weights_file"):
         path = content[key]
         content[key] = sha256_of(Path(path)) if path else None
-    return content | {"builder": _BUILDER, "tensorflow": version("tensorflow")}
+    return content | {"builder": _NETWORK_FORMAT, "tensorflow": version("tensorflow")}
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from transforms.engines import EngineSetup
 from transforms.models.artifact import Artifact
 from transforms.models.caches import cache_path
 from transforms.storage import NotReplacedError, join, storage_for
@@ -50,6 +51,16 @@ def fetched_network(network: str) -> str:
             if not target.exists():  # another process had the lock
                 _unpack(network, target)
     return str(target)
+
+
+def engine_setup(artifact: Artifact, top_k: int, batch_size: int, threads: int) -> EngineSetup:
+    """What the engine of `artifact` is loaded from, its network fetched to this machine.
+
+    Raises:
+        OSError: see `fetched_network`.
+    """
+    network = fetched_network(artifact.network)
+    return EngineSetup(artifact.engine, network, artifact.image_size, top_k, batch_size, threads)
 
 
 def _packed(network: Path) -> bytes:

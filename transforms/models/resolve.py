@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import Final, Literal
+from typing import Final
 
 from transforms.choices import (
     AUTO,
@@ -12,7 +12,7 @@ from transforms.choices import (
     IMAGENET,
     ModelChoice,
 )
-from transforms.engines import resolve_engine
+from transforms.engines import Resolved, resolve_engine
 from transforms.models.artifact import (
     Artifact,
     Network,
@@ -147,7 +147,7 @@ def _request(
     )
 
 
-def _engine(choice: ModelChoice) -> Literal["tensorflow", "litert"]:
+def _engine(choice: ModelChoice) -> Resolved:
     try:
         return resolve_engine(choice.engine, choice.precision)
     except ValueError as error:
