@@ -68,7 +68,9 @@ def main(context: click.Context, /, images: tuple[str, ...], format: Format, **g
     options = NetworkOptions(**given)
     _check(images)
     bill_to(options.billing_project)
-    artifact = resolve_model(options.model_choice(), lambda line: click.echo(line, err=True))
+    artifact = resolve_model(options.model_choice(), _say)
+    for note in artifact.notes:
+        _say(note)
     failed = 0
 
     def counted() -> Iterator[Row]:
@@ -79,6 +81,10 @@ def main(context: click.Context, /, images: tuple[str, ...], format: Format, **g
 
     _print(images, counted(), format)
     context.exit(_FAILED if failed else 0)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def classified(images: Sequence[str], options: NetworkOptions, artifact: Artifact) -> Iterator[Row]:

@@ -15,6 +15,7 @@ from transforms.choices import (
     IMAGENET,
     EngineName,
     ModelChoice,
+    OutputsName,
     Precision,
     Resize,
     ScalingName,
@@ -114,6 +115,14 @@ class NetworkOptions:
         help="The range of pixel values that your own model takes; auto: 0..255 if it scales them "
         "itself, with Rescaling, Normalization or preprocess_input, else -1..1.",
     )
+    outputs: OutputsName = option(
+        "--outputs",
+        "auto",
+        group="Model",
+        help="What your own model gives: probabilities, or logits, which a softmax or, for a "
+        "single output, a sigmoid turns into probabilities; auto: found out from its layers and "
+        "its answers.",
+    )
     top_k: int | None = option(
         "--top-k",
         group="Model",
@@ -155,7 +164,8 @@ class NetworkOptions:
         "--engine",
         "auto",
         group="Speed",
-        help="What runs the network; auto takes TensorFlow if a GPU is visible, else LiteRT.",
+        help="What runs the network; auto takes LiteRT, or TensorFlow if a GPU is visible or your "
+        "own model needs what LiteRT lacks.",
     )
     precision: Precision = option(
         "--precision",
@@ -174,7 +184,10 @@ class NetworkOptions:
 
     def model_choice(self) -> ModelChoice:
         """The part that determines the network."""
-        return ModelChoice(*(getattr(self, name) for name in ModelChoice._fields))
+        names = {each.name for each in options_of(type(self))}
+        return ModelChoice(
+            **{name: getattr(self, name) for name in ModelChoice._fields if name in names}
+        )
 
 
 @dataclass(frozen=True)

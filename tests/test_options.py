@@ -128,6 +128,7 @@ def test_the_choice_of_a_model_has_each_value_under_its_own_name() -> None:
         precision="int8",
         engine="litert",
         scaling="0..1",
+        outputs="logits",
     ).model_choice()
     assert choice._asdict() == {
         "model": "m",
@@ -140,6 +141,8 @@ def test_the_choice_of_a_model_has_each_value_under_its_own_name() -> None:
         "precision": "int8",
         "engine": "litert",
         "scaling": "0..1",
+        "outputs": "logits",
+        "has_gpu": None,
     }
 
 

@@ -6,6 +6,7 @@ Resize = Literal["crop", "squash", "keras"]
 EngineName = Literal["auto", "tensorflow", "litert"]
 Precision = Literal["float32", "int8", "float16", "bfloat16"]
 ScalingName = Literal["auto", "-1..1", "0..1", "0..255"]
+OutputsName = Literal["auto", "probabilities", "logits"]
 
 IMAGENET: Final = "imagenet"
 AUTO: Final = "auto"
@@ -28,3 +29,5 @@ class ModelChoice(NamedTuple):
     precision: Precision
     engine: EngineName
     scaling: ScalingName = AUTO
+    outputs: OutputsName = AUTO
+    has_gpu: bool | None = None  # the machine that runs the network; None: as this one has

@@ -80,34 +80,48 @@ def main(format: Format, sizes: bool, **given: Any) -> None:
     if sizes:
         _print_sizes(options, format)
         return
-    compared = _quietly(lambda: compare_convolutions(_network(options)))
+    compared, notes = _quietly(lambda: _compared(options))
     if format == "table":
-        _print_tables(compared, options)
+        _print_tables(compared, notes, options)
     else:
         rows = [*map(_row, compared), _total_row(compared)]
         print_rows(_COLUMNS, _with_text(rows) if format == "markdown" else rows, format)
 
 
-def _network(options: NetworkOptions) -> Any:
-    """The Keras model, with random weights unless they come in a file with it.
+def _compared(options: NetworkOptions) -> tuple[Sequence[Compared], Sequence[str]]:
+    """The layers of the network, and a sentence for each thing found out on a model of one's own.
 
     Raises:
         ModelError: there is none for these options.
     """
-    own = own_model_file(options.model) if is_own(options.model) else None
-    labels = given_labels(options.labels)
-    if own is not None:
-        if options.alpha is not None or options.image_size is not None:
-            raise ModelError(
-                f"--model {options.model!r} brings its own input size; "
-                f"drop --alpha and --image-size"
-            )
-        from transforms.models.own_model import class_count, load_own_model
+    if not is_own(options.model):
+        return compare_convolutions(_network(options)), ()
+    path, labels = own_model_file(options.model), given_labels(options.labels)
+    if options.alpha is not None or options.image_size is not None:
+        raise ModelError(
+            f"--model {options.model!r} brings its own input size; drop --alpha and --image-size"
+        )
+    from transforms.models.own_model import class_count, one_line, read_own_model
 
-        model = load_own_model(own)
-        if labels is not None:
-            check_labels(labels, options.labels, own.stem, class_count(model))
-        return model
+    own = read_own_model(path, options.scaling, options.outputs)
+    if labels is not None:
+        check_labels(labels, options.labels, path.stem, class_count(own.model))
+    try:
+        return compare_convolutions(own.model), own.notes
+    except Exception as error:  # a layer may be of any kind
+        reason = one_line(str(error))
+        raise ModelError(
+            f"--model {options.model!r} has layers of no known kind: {reason}"
+        ) from error
+
+
+def _network(options: NetworkOptions) -> Any:
+    """The Keras model of an architecture, with random weights.
+
+    Raises:
+        ModelError: there is none for these options.
+    """
+    labels = given_labels(options.labels)
     entry = architecture(options.model)
     alpha = DEFAULT_ALPHA if options.alpha is None else options.alpha
     size = DEFAULT_IMAGE_SIZE if options.image_size is None else options.image_size
@@ -170,7 +184,9 @@ def _shape(sides: Sequence[int | None] | None) -> str:
     return " x ".join("?" if side is None else str(side) for side in sides or ())
 
 
-def _print_tables(compared: Sequence[Compared], options: NetworkOptions) -> None:
+def _print_tables(
+    compared: Sequence[Compared], notes: Sequence[str], options: NetworkOptions
+) -> None:
     rows = [row[:5] for row in _with_text([*map(_row, compared), _total_row(compared)])]
     print_rows(("layer", "kind", "output", "parameters", "mult-adds"), rows, "table")
     blocks = [(each.layer.name, each.block) for each in compared if each.block]
@@ -178,7 +194,8 @@ def _print_tables(compared: Sequence[Compared], options: NetworkOptions) -> None
         print_text("\nThousands of parameters and millions of mult-adds of each block\n\n")
         columns = ["block", *("separable", "standard", "spatial") * 2, "1/N + 1/Dk² in %"]
         print_rows(columns, [_block_row(name, block) for name, block in blocks], "table")
-    print_text("\n" + "".join(f"{line}\n" for line in _summary(compared, options)), flush=True)
+    lines = [*_summary(compared, options), *notes]
+    print_text("\n" + "".join(f"{line}\n" for line in lines), flush=True)
 
 
 def _block_row(name: str, block: Block) -> list[Any]:

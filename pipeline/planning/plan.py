@@ -57,6 +57,8 @@ def make_plan(options: RunOptions, runner: Runner, say: Say) -> Plan:
         _check_deadline(options.deadline_hours)
     parts = _earlier_parts(options.output, options.resume)
     artifact = resolve_model(model_choice(options, runner), say)
+    for note in artifact.notes:
+        say(note)
     if parts:
         say("reading the rows of earlier runs")
     earlier = _earlier_rows(options, parts, artifact.model)

@@ -31,6 +31,7 @@ def summary(outcome: Outcome, output: str, resume: bool) -> str:
         + (f" ({reasons})" if reasons else "")
         + (_skipped(account) if resume else ""),
         f"{outcome.seconds:.1f} s{rate} with {outcome.model}",
+        *outcome.notes,
     ]
     if account.duplicates:
         lines.insert(1, f"{_images(account.duplicates)} named again, counted once")
@@ -69,7 +70,9 @@ def submitted(start: Start) -> str:
     """What a person needs of a job that goes on without this process."""
     if start.job is None:
         return f"run {start.run_id}: no job was created, as --template_location or --dry_run asks"
-    return f"job {start.job.id}\n{start.job.link}\n\n{start.finish_command}"
+    return "\n".join(
+        [f"job {start.job.id}", start.job.link, *start.notes, "", start.finish_command]
+    )
 
 
 def _images(count: int) -> str:

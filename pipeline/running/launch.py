@@ -44,6 +44,7 @@ class Outcome(NamedTuple):
     model: str
     seconds: float  # of the pipeline itself, listing to last file
     account: Account
+    notes: tuple[str, ...] = ()  # what was found out on a model of the user's own
 
     @property
     def images_per_second(self) -> float:
@@ -137,7 +138,7 @@ def _finished_shards(start: Start) -> int:
 def _conclude(start: Start, seconds: float, metrics: Metrics | None) -> Outcome:
     """Accounts for a run that has ended after `seconds`, and puts its runs/<run>.json in place."""
     account = read_account(start.output, start.run_id)
-    outcome = Outcome(start.run_id, start.model, seconds, account)
+    outcome = Outcome(start.run_id, start.model, seconds, account, start.notes)
     facts = {
         "complete": not account.differences,
         "seconds": round(seconds, 3),

@@ -41,6 +41,7 @@ class Start(NamedTuple):
     model: str
     engine: str
     classes: int
+    notes: tuple[str, ...]  # what was found out on a model of the user's own
     output: str
     configuration: dict[str, Any]  # the options, without secrets
     versions: dict[str, str]
@@ -57,6 +58,7 @@ class Start(NamedTuple):
             artifact.model,
             artifact.engine,
             len(artifact.labels),
+            artifact.notes,
             options.output,
             asdict(options) | shown,
             {"mobilenet-beam": __version__} | versions,
@@ -74,6 +76,7 @@ class Start(NamedTuple):
             "model": self.model,
             "engine": self.engine,
             "classes": self.classes,
+            "notes": self.notes,
             "job": self.job and self.job._asdict(),
             "configuration": self.configuration,
             "versions": self.versions,
@@ -105,6 +108,7 @@ def read_start(output: str, run_id: str) -> Start:
             facts["model"],
             facts["engine"],
             facts["classes"],
+            tuple(facts["notes"]),
             output,
             asdict(RunOptions()) | facts["configuration"],
             facts["versions"],

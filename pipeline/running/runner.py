@@ -77,9 +77,6 @@ def settle_runner(options: RunOptions, flags: Iterable[str] = ()) -> Runner:
 
 
 def model_choice(options: RunOptions, runner: Runner) -> ModelChoice:
-    """The network for the workers: `auto` would look for a GPU on this machine."""
+    """The network for the workers, which on Dataflow have another GPU than this machine."""
     choice = options.model_choice()
-    if choice.engine != "auto" or not runner.is_dataflow:
-        return choice
-    is_for_cpu = runner.gpu is None and choice.precision in ("float32", "int8")
-    return choice._replace(engine="litert" if is_for_cpu else "tensorflow")
+    return choice._replace(has_gpu=runner.gpu is not None) if runner.is_dataflow else choice

@@ -107,7 +107,7 @@ def test_the_recorded_job_labels_and_is_accounted_for(
     cpu_job: tuple[Cloud, Run],
 ) -> None:
     on_cloud, done = cpu_job
-    job, link, _, command = done.out.splitlines()
+    job, link, *notes, _, command = done.out.splitlines()
     assert (done.code, job, link) == (0, f"job {JOB_ID}", LINK)
     *_, output, run_id = command.split()
     assert command == f"python -m pipeline.finish {on_cloud.bucket}/cpu {run_id}"
@@ -121,6 +121,10 @@ def test_the_recorded_job_labels_and_is_accounted_for(
     images = len(list(PHOTOS.iterdir()))
     assert finished.code == 0, finished.err
     assert finished.out.startswith(f"{images} images listed, {images} predicted, 0 failed\n90.0 s")
+    assert [note.split(": ")[0] for note in notes] == ["pixels scaled to -1..1"] + [
+        "outputs taken as logits"
+    ]
+    assert finished.out.splitlines()[2:4] == notes
     first, pending, running = finished.err.splitlines()
     assert first == f"job {JOB_ID}: {LINK}"
     assert pending == f"pending: {images} of {images} images, 0 failed"

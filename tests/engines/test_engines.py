@@ -19,5 +19,6 @@ from transforms import engines
 def test_auto_takes_what_the_machine_has(
     monkeypatch: pytest.MonkeyPatch, gpu: bool, name: str, precision: str, expected: str
 ) -> None:
+    assert engines.resolve_engine(name, precision, gpu) == expected  # type: ignore[arg-type]  # a table
     monkeypatch.setattr(engines, "gpu_is_visible", lambda: gpu)
     assert engines.resolve_engine(name, precision) == expected  # type: ignore[arg-type]  # a table

@@ -1,17 +1,20 @@
 """The cache of networks and the fingerprint of a model."""
 
 import json
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers.model_fixtures import TinyModel
-from transforms.models.artifact import NetworkRequest, fingerprint, network_for
+from transforms.models.artifact import Network, NetworkRequest, fingerprint, network_for
 from transforms.models.errors import ModelError
 from transforms.models.labels import Label
 
 LABELS = (Label(0, None, "a"), Label(1, None, "b"))
+NETWORK = Network("tiny.tflite", "litert", 32, 4, (1 / 127.5, -1.0), "logits", False, ())
 
 
 def request(tiny: TinyModel, **changes: Any) -> NetworkRequest:
@@ -71,26 +74,60 @@ def test_the_fingerprint_changes_with_all_that_changes_a_prediction(
     other.write_bytes(tiny_model.path.read_bytes() + b" ")
     base = request(tiny_model)
     prints = [
-        fingerprint(base, LABELS, "crop"),
-        fingerprint(base, LABELS, "squash"),
-        fingerprint(base, LABELS[:1], "crop"),
-        fingerprint(base._replace(precision="int8"), LABELS, "crop"),
-        fingerprint(base._replace(alpha=0.5), LABELS, "crop"),
-        fingerprint(base._replace(image_size=192), LABELS, "crop"),
-        fingerprint(base._replace(classes=7), LABELS, "crop"),
-        fingerprint(base._replace(scaling="0..1"), LABELS, "crop"),
-        fingerprint(base._replace(model_file=str(other)), LABELS, "crop"),
+        fingerprint(base, NETWORK, LABELS, "crop"),
+        fingerprint(base, NETWORK, LABELS, "squash"),
+        fingerprint(base, NETWORK, LABELS[:1], "crop"),
+        fingerprint(base._replace(precision="int8"), NETWORK, LABELS, "crop"),
+        fingerprint(base._replace(alpha=0.5), NETWORK, LABELS, "crop"),
+        fingerprint(base._replace(image_size=192), NETWORK, LABELS, "crop"),
+        fingerprint(base._replace(model_file=str(other)), NETWORK, LABELS, "crop"),
+        fingerprint(base._replace(classes=7), NETWORK, LABELS, "crop"),
+        fingerprint(base, NETWORK._replace(scaling=(1.0, 0.0)), LABELS, "crop"),
+        fingerprint(base, NETWORK._replace(outputs="probabilities"), LABELS, "crop"),
     ]
     assert len(set(prints)) == len(prints)
 
 
-def test_the_fingerprint_is_that_of_the_content_not_of_its_place(
+def test_the_fingerprint_is_that_of_the_content_not_of_its_place_or_of_who_decided(
     tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.keras"
     copy.write_bytes(tiny_model.path.read_bytes())
     base = request(tiny_model)
-    expected = fingerprint(base, LABELS, "crop")
-    assert fingerprint(base._replace(model_file=str(copy)), LABELS, "crop") == expected
-    assert fingerprint(base._replace(engine="tensorflow"), LABELS, "crop") == expected
-    assert fingerprint(base._replace(weights_name="other/name.h5"), LABELS, "crop") == expected
+    expected = fingerprint(base, NETWORK, LABELS, "crop")
+    for changes in (
+        {"model_file": str(copy)},
+        {"engine": "tensorflow"},
+        {"or_tensorflow": True},
+        {"weights_name": "other/name.h5"},
+        {"scaling": "-1..1", "outputs": "logits"},
+    ):
+        assert fingerprint(base._replace(**changes), NETWORK, LABELS, "crop") == expected
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("echo one >&2; echo 'the disk is full' >&2; exit 1", "the disk is full"),
+        ("kill -KILL $$", "its process ended with signal 9, as where memory runs out"),
+        ("exit 7", "its process ended without a word"),
+    ],
+)
+def test_however_the_builder_ends_it_is_one_line_and_the_rest_is_kept(
+    tiny_model: TinyModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    message: str,
+) -> None:
+    builder = tmp_path / "python"
+    builder.write_text(f"#!/bin/sh\n{end}\n")
+    builder.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(builder))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(ModelError) as error:
+        network_for(request(tiny_model), print)
+    (log,) = tmp_path.glob("*.log")
+    assert str(error.value) == f"tiny cannot be built for litert: {message} (all of it: {log})"
+    assert log.read_text() == ("one\nthe disk is full\n" if "disk" in end else "")

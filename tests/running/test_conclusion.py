@@ -10,7 +10,7 @@ import pytest
 from pipeline.dataflow.job import JobFailedError
 from pipeline.options import RunOptions
 from pipeline.running.account import Account
-from pipeline.running.conclusion import report_failure, summary
+from pipeline.running.conclusion import report_failure, submitted, summary
 from pipeline.running.launch import Outcome, RunFailedError
 from pipeline.running.run_facts import Job, Start
 from tests.helpers.made_outputs import FIRST, SECOND, failed, predicted, write_run
@@ -28,6 +28,16 @@ def failure(error: Exception) -> RunFailedError:
     failed = RunFailedError(start._replace(job=Job("job-1", "p", "europe-west4")), finished=0)
     failed.__cause__ = error
     return failed
+
+
+def test_a_submitted_job_says_what_was_found_out_on_the_model() -> None:
+    notes = ("pixels left at 0..255: the model takes uint8", "outputs taken as logits: ...")
+    artifact = Artifact("", "litert", "m@0", 224, (), notes)
+    start = Start.of(RunOptions(output="out"), artifact, "r-1", datetime.now(timezone.utc))
+    assert start.facts()["notes"] == notes
+    said = submitted(start._replace(job=Job("job-1", "p", "europe-west4"))).splitlines()
+    assert said[0] == "job job-1"
+    assert said[2:] == [*notes, "", "python -m pipeline.finish out r-1"]
 
 
 def test_a_job_that_cannot_be_watched_is_not_called_failed(

@@ -71,11 +71,9 @@ def test_siblings_are_several_processes_on_a_machine(beam_option: str, has_sibli
 
 
 def test_dataflows_workers_decide_the_engine_and_not_this_machine() -> None:
-    def engine(options: RunOptions) -> str:
-        return model_choice(options, settle_runner(options)).engine
+    def has_gpu(options: RunOptions) -> bool | None:
+        return model_choice(options, settle_runner(options)).has_gpu
 
-    assert engine(DATAFLOW) == "litert"
-    assert engine(replace(DATAFLOW, gpu="nvidia-l4")) == "tensorflow"
-    assert engine(replace(DATAFLOW, precision="bfloat16")) == "tensorflow"
-    assert engine(replace(DATAFLOW, engine="tensorflow")) == "tensorflow"
-    assert engine(RunOptions()) == "auto"
+    assert has_gpu(DATAFLOW) is False
+    assert has_gpu(replace(DATAFLOW, gpu="nvidia-l4")) is True
+    assert has_gpu(RunOptions()) is None

@@ -31,14 +31,15 @@ class EngineSetup(NamedTuple):
     threads: int  # CPU cores it may use
 
 
-def resolve_engine(name: EngineName, precision: str) -> Resolved:
-    """`auto` by what this machine has: TensorFlow for a visible GPU, LiteRT for a CPU.
+def resolve_engine(name: EngineName, precision: str, has_gpu: bool | None = None) -> Resolved:
+    """`auto` by whether there is a GPU, here where `has_gpu` does not say: TensorFlow, else LiteRT.
 
     Raises:
         ValueError: the engine cannot compute in that precision.
     """
     if name == "auto":
-        name = "tensorflow" if gpu_is_visible() and precision != "int8" else "litert"
+        has_gpu = gpu_is_visible() if has_gpu is None else has_gpu
+        name = "tensorflow" if has_gpu and precision != "int8" else "litert"
         if precision in ("float16", "bfloat16"):
             name = "tensorflow"
     if name == "litert" and precision in ("float16", "bfloat16"):

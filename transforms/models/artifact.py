@@ -28,7 +28,7 @@ from transforms.models.weights import sha256_of
 MODEL_ERROR = 3
 MODEL_ERROR_FILE = "error.txt"
 # Raised whenever `build_network` makes something else of the same request.
-_NETWORK_FORMAT: Final = 5
+_NETWORK_FORMAT: Final = 6
 # What launcher and workers must have in common: a worker runs the network that the launcher built.
 MADE_BY: Final = f"mobilenet-beam {__version__} with networks of format {_NETWORK_FORMAT}"
 
@@ -46,15 +46,21 @@ class NetworkRequest(NamedTuple):
     image_size: int | None = None
     classes: int = 0
     scaling: str = AUTO  # of the pixels for a .keras file: a key of `SCALINGS`, or found out
+    outputs: str = AUTO  # of a .keras file: probabilities, logits, or found out
+    or_tensorflow: bool = False  # for a .keras file that LiteRT cannot run
 
 
 class Network(NamedTuple):
     """A network on disk: a .tflite file or a SavedModel folder, uint8 pixels to probabilities."""
 
     path: str
-    key: str
+    engine: Resolved
     image_size: int
     classes: int
+    scaling: tuple[float, float]  # see `zoo.Scaling`
+    outputs: str  # of the model within: probabilities or logits
+    is_multi_label: bool
+    notes: tuple[str, ...]  # a sentence for each thing that was decided on a .keras file
 
 
 class Artifact(NamedTuple):
@@ -65,6 +71,7 @@ class Artifact(NamedTuple):
     model: str  # name@fingerprint, as in the column `model`
     image_size: int
     labels: tuple[Label, ...]
+    notes: tuple[str, ...] = ()  # see `Network`
     made_by: str = MADE_BY
 
     def check_version(self) -> None:
@@ -88,20 +95,25 @@ def network_for(request: NetworkRequest, say: Callable[[str], None]) -> Network:
         say(f"building {request.name} for {request.engine} (once; some ten seconds)")
         _build(request, folder)
     facts = json.loads((folder / "network.json").read_text())
-    path = folder / facts["file"]
-    return Network(str(path), key, facts["image_size"], facts["classes"])
+    facts["path"] = str(folder / facts.pop("file"))
+    return Network(**facts | {name: tuple(facts[name]) for name in ("notes", "scaling")})
 
 
-def fingerprint(request: NetworkRequest, labels: tuple[Label, ...], resize: str) -> str:
+def fingerprint(
+    request: NetworkRequest, network: Network, labels: tuple[Label, ...], resize: str
+) -> str:
     """12 hex digits that change with the weights, the preprocessing and the labels.
+
+    What was found out on a model of the user's own counts as if it had been declared.
 
     The engine is left out: the engines agree on the classes, and a run resumed on another
     machine must know its own rows.
     """
     content = _content(request)
-    for key in ("engine", "tensorflow"):
-        content.pop(key)
-    return _digest(content | {"labels": labels, "resize": resize})
+    for key in ("engine", "or_tensorflow", "tensorflow"):
+        del content[key]
+    decided = {"scaling": network.scaling, "outputs": network.outputs}
+    return _digest(content | decided | {"labels": labels, "resize": resize})
 
 
 def _content(request: NetworkRequest) -> dict[str, Any]:
@@ -134,9 +146,23 @@ def _build(request: NetworkRequest, folder: Path) -> None:
         if builder.returncode == MODEL_ERROR:
             raise ModelError((made / MODEL_ERROR_FILE).read_text())
         if builder.returncode != 0:
-            raise RuntimeError(f"building {request.name} failed:\n{builder.stderr.strip()}")
+            raise ModelError(_ended(builder, request))
         with contextlib.suppress(OSError):  # another process was faster
             made.rename(folder)
+
+
+def _ended(builder: subprocess.CompletedProcess[str], request: NetworkRequest) -> str:
+    """Why there is no network, in one line; the rest of it is kept in a file."""
+    why = (
+        f"its process ended with signal {-builder.returncode}, as where memory runs out"
+        if builder.returncode < 0
+        else (builder.stderr.strip().splitlines() or ["its process ended without a word"])[-1]
+    )
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="mobilenet-beam-", suffix=".log", delete=False
+    ) as log:
+        log.write(builder.stderr)
+    return f"{request.name} cannot be built for {request.engine}: {why} (all of it: {log.name})"
 
 
 def _builder_environment(scratch: str) -> dict[str, str]:

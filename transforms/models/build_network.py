@@ -5,53 +5,102 @@ a worker needs to know nothing about either.
 """
 
 import json
+import re
 import sys
+import tempfile
+import traceback
 import warnings
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from transforms.engines import Resolved
+from transforms.engines.litert_engine import LiteRTEngine
 from transforms.models.artifact import MODEL_ERROR, MODEL_ERROR_FILE, NetworkRequest
 from transforms.models.calibration import calibration
 from transforms.models.errors import ModelError
-from transforms.models.own_model import Outputs, load_own_model, outputs_of, scaling_of
+from transforms.models.outputs import OutputKind
+from transforms.models.own_model import one_line, read_own_model
 from transforms.models.rounding import round_kernels
 from transforms.models.weight_files import load_weights
 from transforms.models.zoo import ARCHITECTURES, Scaling
+
+_FILES: Final[dict[Resolved, str]] = {"litert": "network.tflite", "tensorflow": "saved_model"}
+_MISSING: Final = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
+_AFTER_ITS_PLACE: Final = re.compile(r"\]\)+: (.+)")  # what the converter says behind it
+# How far LiteRT's probabilities may be from those of Keras, both computed in float32.
+_TOLERANCE: Final = 0.01
+
+
+class _Model(NamedTuple):
+    """A Keras model, what it takes and what it gives."""
+
+    model: Any
+    scaling: Scaling
+    outputs: OutputKind = "probabilities"
+    is_multi_label: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def build_network(request: NetworkRequest, folder: Path) -> None:
     """Writes the network of `request` and its network.json into `folder`.
 
     Raises:
-        ModelError: the weights do not fit, or the user's model is no image classifier.
+        ModelError: the weights do not fit, the user's model is no image classifier, or LiteRT
+            cannot run it.
     """
-    outputs: Outputs
-    if request.model_file:
-        model = load_own_model(Path(request.model_file))
-        scaling = scaling_of(model, request.scaling)
-        outputs = outputs_of(model, scaling)
-    else:
-        entry = ARCHITECTURES[request.name]
-        assert request.image_size is not None, "only a .keras file says its own size"
-        model = entry.build(request.alpha, request.image_size, request.classes)
-        if request.weights_file and entry.packaged_weights is None:
-            load_weights(model, Path(request.weights_file), request.weights_name)
-        scaling, outputs = entry.scaling, "probabilities"
+    source = _own_model(request) if request.model_file else _architecture(request)
+    model, scaling, notes = source.model, source.scaling, source.notes
     size = int(model.input_shape[1])
     if request.precision == "int8":
         round_kernels(model, (p * scaling.scale + scaling.offset for p in calibration(size)))
-    whole = _from_uint8(_in_precision(model, request.precision), scaling, outputs)
-    if request.engine == "litert":
-        file = "network.tflite"
-        (folder / file).write_bytes(_to_litert(whole, request.precision, size))
-    else:
-        file = "saved_model"
-        _to_saved_model(whole, folder / file)
-    facts = {"file": file, "image_size": size, "classes": int(whole.output_shape[-1])}
+    whole = _from_uint8(_in_precision(model, request.precision), scaling, source.outputs)
+    engine = request.engine
+    if engine == "litert":
+        try:
+            _write_litert(whole, request, folder / _FILES["litert"])
+        except Exception as error:  # the converter raises many kinds for what it cannot do
+            why = f"LiteRT cannot run it: {_refusal(error)}"
+            if not request.or_tensorflow:
+                name = request.model_file or request.name
+                way_out = (
+                    "use --engine auto" if request.precision == "float32" else "drop --precision"
+                )
+                raise ModelError(f"--model {name!r}: {why}; {way_out}") from error
+            engine, notes = "tensorflow", (*notes, f"engine tensorflow: {why}")
+    if engine == "tensorflow":
+        _write_saved_model(whole, folder / _FILES["tensorflow"])
+    facts = {
+        "file": _FILES[engine],
+        "engine": engine,
+        "image_size": size,
+        "classes": int(whole.output_shape[-1]),
+        "scaling": scaling,
+        "outputs": source.outputs,
+        "is_multi_label": source.is_multi_label,
+        "notes": notes,
+    }
     (folder / "network.json").write_text(json.dumps(facts))
+
+
+def _own_model(request: NetworkRequest) -> _Model:
+    assert request.model_file is not None
+    own = read_own_model(Path(request.model_file), request.scaling, request.outputs)
+    outputs = own.outputs
+    return _Model(own.model, own.pixels.scaling, outputs.kind, outputs.is_multi_label, own.notes)
+
+
+def _architecture(request: NetworkRequest) -> _Model:
+    entry = ARCHITECTURES[request.name]
+    assert request.image_size is not None, "only a .keras file says its own size"
+    model = entry.build(request.alpha, request.image_size, request.classes)
+    if request.weights_file and entry.packaged_weights is None:
+        load_weights(model, Path(request.weights_file), request.weights_name)
+    return _Model(model, entry.scaling)
 
 
 def _in_precision(model: Any, precision: str) -> Any:
@@ -61,14 +110,20 @@ def _in_precision(model: Any, precision: str) -> Any:
     policy = f"mixed_{precision}"
 
     def with_policy(layer: Any) -> Any:
-        return layer.__class__.from_config({**layer.get_config(), "dtype": policy})
+        changed = {"dtype": policy} if layer.dtype_policy.name == "float32" else {}
+        return layer.__class__.from_config(layer.get_config() | changed)
 
     cast = keras.models.clone_model(model, clone_function=with_policy, recursive=True)
-    cast.set_weights(model.get_weights())
+    with tempfile.TemporaryDirectory() as scratch:
+        # Through a file, since some layers, such as Normalization, compute with what they derive
+        # from their weights when these are loaded, and not when they are set.
+        weights = f"{scratch}/model.weights.h5"
+        model.save_weights(weights)
+        cast.load_weights(weights)
     return cast
 
 
-def _from_uint8(model: Any, scaling: Scaling, kind: Outputs) -> Any:
+def _from_uint8(model: Any, scaling: Scaling, kind: OutputKind) -> Any:
     """[n, size, size, 3] uint8 pixels to [n, classes] float32 probabilities.
 
     A single output is the probability of the second of two classes.
@@ -86,12 +141,39 @@ def _from_uint8(model: Any, scaling: Scaling, kind: Outputs) -> Any:
     return keras.Model(pixels, outputs)
 
 
-def _to_saved_model(model: Any, folder: Path) -> None:
+def _write_saved_model(model: Any, folder: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
     signature = [keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="uint8")]
     archive.add_endpoint("serve", model.call, input_signature=signature)
     archive.write_out(str(folder), verbose=False)
+
+
+def _write_litert(whole: Any, request: NetworkRequest, path: Path) -> None:
+    """Writes the .tflite file, and for a model of the user's own tries what it answers.
+
+    Raises:
+        Exception: it cannot be converted or run, or answers something else than Keras.
+    """
+    size = int(whole.input_shape[1])
+    path.write_bytes(_to_litert(whole, request.precision, size))
+    if not request.model_file:
+        return
+    pictures = np.concatenate([*islice(calibration(size), 0, None, 8)])
+    classes, found = LiteRTEngine(str(path), int(whole.output_shape[1]), 1).top_k([*pictures])
+    if request.precision == "float32":
+        answers = np.asarray(whole(pictures, training=False))
+        difference = np.abs(found - np.take_along_axis(answers, classes, axis=1)).max()
+        if not difference <= _TOLERANCE:
+            raise ValueError(f"its scores differ from those of Keras by up to {difference:.2g}")
+
+
+def _refusal(error: Exception) -> str:
+    """What the converter cannot do, without where in the graph it is."""
+    if missing := sorted(set(_MISSING.findall(str(error)))):
+        return f"it has no {', '.join(missing)}"
+    said = _AFTER_ITS_PLACE.search(str(error))
+    return one_line(said[1] if said else str(error))
 
 
 def _to_litert(model: Any, precision: str, size: int) -> bytes:
@@ -122,6 +204,9 @@ def main() -> None:
     except ModelError as error:
         (folder / MODEL_ERROR_FILE).write_text(str(error))
         sys.exit(MODEL_ERROR)
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(one_line(str(error)))  # the last line on standard error is for the user
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def resolve_model(choice: ModelChoice, say: Callable[[str], None]) -> Artifact:
     check_labels(labels, choice.labels, request.name, network.classes)
     kept_classes(choice.top_k, network.classes)
     name = _display_name(request, network)
-    model = f"{name}@{fingerprint(request, labels, choice.resize)}"
-    return Artifact(network.path, request.engine, model, network.image_size, labels)
+    model = f"{name}@{fingerprint(request, network, labels, choice.resize)}"
+    return Artifact(network.path, network.engine, model, network.image_size, labels, network.notes)
 
 
 def is_own(model: str) -> bool:
@@ -76,6 +76,8 @@ def _own_request(choice: ModelChoice, path: Path) -> NetworkRequest:
         precision=choice.precision,
         engine=_engine(choice),
         scaling=choice.scaling,
+        outputs=choice.outputs,
+        or_tensorflow=choice.engine == AUTO and choice.precision == "float32",
     )
 
 
@@ -107,11 +109,12 @@ def _request(
     choice: ModelChoice, labels: tuple[Label, ...] | None, say: Callable[[str], None]
 ) -> NetworkRequest:
     entry = architecture(choice.model)
-    if choice.scaling != AUTO:
-        raise ModelError(
-            f"--scaling {choice.scaling} is for a .keras file of your own: {entry.name} has its "
-            "own; drop it"
-        )
+    for option, value in (("--scaling", choice.scaling), ("--outputs", choice.outputs)):
+        if value != AUTO:
+            raise ModelError(
+                f"{option} {value} is for a .keras file of your own: {entry.name} has its own; "
+                "drop it"
+            )
     alpha = DEFAULT_ALPHA if choice.alpha is None else choice.alpha
     image_size = choice.image_size or DEFAULT_IMAGE_SIZE
     engine = _engine(choice)
@@ -149,7 +152,7 @@ def _request(
 
 def _engine(choice: ModelChoice) -> Resolved:
     try:
-        return resolve_engine(choice.engine, choice.precision)
+        return resolve_engine(choice.engine, choice.precision, choice.has_gpu)
     except ValueError as error:
         raise ModelError(str(error)) from error
 
@@ -202,4 +205,5 @@ def _display_name(request: NetworkRequest, network: Network) -> str:
     else:
         family = "mobilenet_v1" if request.name == "mobilenet" else request.name
         name = f"{family}_{request.alpha:g}_{network.image_size}"
+    name = f"{name}_multilabel" if network.is_multi_label else name
     return name if request.precision == "float32" else f"{name}_{request.precision}"
