@@ -106,7 +106,8 @@ class NetworkOptions:
         "--labels",
         group="Model",
         metavar="FILE",
-        help="Class names of your own model: text, one a line, or CSV class_index,wnid,label.",
+        help="Class names of your own model: one a line, in order or each with its index (0,cat); "
+        "CSV class_index,wnid,label; JSON, a printed class_indices, or a .pbtxt label map.",
     )
     scaling: ScalingName = option(
         "--scaling",

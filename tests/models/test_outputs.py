@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from transforms.models.calibration import calibration
 from transforms.models.outputs import Outputs, outputs_of
-from transforms.models.zoo import MINUS_ONE_TO_ONE
+from transforms.models.zoo import INSIDE_THE_NETWORK, MINUS_ONE_TO_ONE
 
 SIZE = 32
 HINT = "; --outputs changes that"
@@ -69,6 +69,8 @@ def aggregated(x: Any) -> Any:
         (lambda x: in_a_model(dense(3, "softmax"))(dense()(x)), SOFTMAX),
         (lambda x: layers.Concatenate()([dense(1, "sigmoid")(x), dense(2, "sigmoid")(x)]), SIGMOID),
         (lambda x: layers.Concatenate()([dense(1, "sigmoid")(x), dense(2)(x)]), LOGITS),
+        (lambda x: layers.Concatenate()([p := dense(1, "sigmoid")(x), 1 - p]), SUM_TO_ONE),
+        (lambda x: layers.Concatenate()([dense(2, "sigmoid")(x), dense(2, "tanh")(x)]), LOGITS),
         (lambda x: ops.softmax(dense(5)(x))[:, 1:], SIGMOID._replace(why=SOFTMAX.why)),
         (lambda x: layers.Average()([dense(4, "softmax")(x), dense(4, "softmax")(x)]), SUM_TO_ONE),
         (lambda x: layers.Activation("hard_sigmoid")(dense()(x)), WITHIN),
@@ -87,6 +89,14 @@ def test_what_computes_the_outputs_decides_and_else_the_answers(
     pictures = np.concatenate([*calibration(SIZE)]) / 127.5 - 1
     assert np.ptp(model(pictures, training=False), axis=0).max() > 0.01
     assert outputs_of(model, MINUS_ONE_TO_ONE, "auto") == expected
+
+
+def test_the_answers_are_those_to_pictures_as_the_model_takes_them() -> None:
+    image = keras.Input((SIZE, SIZE, 3))
+    brightness = layers.Rescaling(0.5, 0.5)(layers.GlobalAveragePooling2D()(image))
+    model = keras.Model(image, brightness)
+    assert outputs_of(model, MINUS_ONE_TO_ONE, "auto") == WITHIN
+    assert outputs_of(model, INSIDE_THE_NETWORK, "auto") == LOGITS
 
 
 def small(units: int) -> Any:

@@ -168,6 +168,8 @@ def given_labels(location: str | None) -> tuple[Label, ...] | None:
     try:
         with storage_for(location).open(location) as file:
             return read_labels(file.read().decode("utf-8-sig"), location)
+    except UnicodeDecodeError as error:
+        raise ModelError(f"--labels {location!r} is no text in UTF-8; save it as such") from error
     except FileNotFoundError as error:
         raise ModelError(f"--labels {location!r} does not exist") from error
     except OSError as error:
