@@ -19,8 +19,8 @@ from transforms import decode_images
 from transforms.choices import Resize
 from transforms.decode_images import DecodeImages, Picture, Preprocessing, decode_image
 from transforms.decoding import decode_image as decode_image_module
-from transforms.decoding import resize as resize_module
 from transforms.decoding.formats import name_format
+from transforms.decoding.pixels import resize as resize_module
 from transforms.failures import Failure, ImageError
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
 

@@ -13,9 +13,9 @@ from tests.helpers.image_files import (
     segment,
 )
 from tests.helpers.odd_images import content_of, picture, plain_files
+from transforms.decoding.files.stripped import Stripped
 from transforms.decoding.formats import name_format
 from transforms.decoding.strip_metadata import strip_metadata
-from transforms.decoding.stripped import Stripped
 from transforms.failures import ImageError
 
 LIMIT = 180_000_000

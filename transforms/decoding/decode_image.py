@@ -10,15 +10,15 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from transforms.choices import Resize
-from transforms.decoding.colour import rgb_conversion
-from transforms.decoding.colour_profile import to_srgb
 from transforms.decoding.decoding_cost import Cost, decoding_cost
-from transforms.decoding.deep_colour import in_eight_bits, is_deep_colour
+from transforms.decoding.files.stripped import Stripped
 from transforms.decoding.formats import FORMATS, name_format
 from transforms.decoding.open_image import open_image, stored_size
-from transforms.decoding.resize import Box, resize, resize_in_bands
+from transforms.decoding.pixels.colour import rgb_conversion
+from transforms.decoding.pixels.colour_profile import to_srgb
+from transforms.decoding.pixels.deep_colour import in_eight_bits, is_deep_colour
+from transforms.decoding.pixels.resize import Box, resize, resize_in_bands
 from transforms.decoding.strip_metadata import strip_metadata
-from transforms.decoding.stripped import Stripped
 from transforms.failures import ImageError
 
 # EXIF 2.32, tag 0x0112: how to turn the stored picture upright.

@@ -7,9 +7,9 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from transforms.decoding.deep_colour import extra_memory
-from transforms.decoding.stripped import Stripped
-from transforms.decoding.tiff_directory import strips
+from transforms.decoding.files.stripped import Stripped
+from transforms.decoding.files.tiff_directory import strips
+from transforms.decoding.pixels.deep_colour import extra_memory
 
 # Bytes a pixel in Pillow's memory; any mode that is not named here takes four.
 _MODE_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}

@@ -4,7 +4,7 @@ import re
 import zlib
 from typing import Final
 
-from transforms.decoding.camera_raws import name_raw
+from transforms.decoding.files.camera_raws import name_raw
 
 # The formats that are decoded, by Pillow's names; every other decoder stays switched off.
 FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")

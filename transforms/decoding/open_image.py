@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from transforms.decoding.tiff_directory import HEIGHT, PHOTOMETRIC, WIDTH
+from transforms.decoding.files.tiff_directory import HEIGHT, PHOTOMETRIC, WIDTH
 from transforms.failures import too_many_pixels
 
 _READERS: Final[Mapping[str, type[ImageFile]]] = {

@@ -8,12 +8,11 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from transforms.decoding.colour_profile import MOST_BYTES
-from transforms.decoding.orientation import UPRIGHT, orientation
-from transforms.decoding.strip_jpeg import strip_jpeg
-from transforms.decoding.strip_png import strip_png
-from transforms.decoding.strip_tiff import strip_tiff
-from transforms.decoding.stripped import Parts, Stripped
+from transforms.decoding.files.orientation import UPRIGHT, orientation
+from transforms.decoding.files.strip_jpeg import strip_jpeg
+from transforms.decoding.files.strip_png import strip_png
+from transforms.decoding.files.strip_tiff import strip_tiff
+from transforms.decoding.files.stripped import MOST_PROFILE_BYTES, Parts, Stripped
 from transforms.failures import too_many_pixels
 
 # A BMP has at least 14 bytes of file header and 12 of the image's.
@@ -94,7 +93,7 @@ def _webp(content: bytes, max_pixels: int) -> Stripped:
             exif = exif or content[at : at + size]
         elif kind == b"XMP ":
             packet = packet or content[at : at + size]
-        elif kind == b"ICCP" and size <= MOST_BYTES:
+        elif kind == b"ICCP" and size <= MOST_PROFILE_BYTES:
             profile = content[at : at + size]
     is_whole = len(content) >= 8 + int.from_bytes(content[4:8], "little")
     return Stripped(content, orientation(exif, xmp=packet), is_whole, profile=profile)

@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-# Profiles of displays, cameras and standards have a few kilobytes; those of printers, which have
-# more, belong to CMYK as a rule.
-MOST_BYTES: Final = 250_000
 _MODES: Final = {"RGB ": "RGB", "GRAY": "L"}
 _GREYS: Final = ("1", "L", "LA", "I;16", "I;16B", "I", "F")
 # Profiles whose colours lie closer to sRGB than this, on average over all, stay as they are: that

@@ -7,6 +7,9 @@ from transforms.failures import ImageError
 # Segments, chunks or blocks: each costs Python a microsecond, here and again in Pillow. Encoders
 # make at most 12,000 chunks of 100 MB.
 _MOST_PARTS: Final = 200_000
+# Profiles of displays, cameras and standards have a few kilobytes; those of printers, which have
+# more, belong to CMYK as a rule.
+MOST_PROFILE_BYTES: Final = 250_000
 
 
 class SampleTags(NamedTuple):

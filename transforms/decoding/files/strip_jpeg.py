@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from transforms.decoding.colour_profile import MOST_BYTES
-from transforms.decoding.orientation import orientation
-from transforms.decoding.stripped import Parts, Stripped
+from transforms.decoding.files.orientation import orientation
+from transforms.decoding.files.stripped import MOST_PROFILE_BYTES, Parts, Stripped
 from transforms.failures import ImageError, too_many_pixels
 
 # Markers, T.81 table B.1: with nothing to skip; application data, comment and padding.
@@ -99,7 +98,7 @@ def _joined_profile(parts: list[bytes]) -> bytes:
     """Each part begins with its number and how many there are; empty if not all of them are."""
     joined = b"".join(part[2:] for part in sorted(parts))
     is_whole = all(part[1:2] == bytes((len(parts) & 255,)) for part in parts)
-    return joined if is_whole and len(joined) <= MOST_BYTES else b""
+    return joined if is_whole and len(joined) <= MOST_PROFILE_BYTES else b""
 
 
 def _frame_size(content: bytes, at: int, frames: list[_Segment]) -> tuple[int, int]:

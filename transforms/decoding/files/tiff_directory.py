@@ -248,4 +248,4 @@ def _check_bands(content: bytes, directory: Directory, is_compressed: bool) -> N
 
 def _one(content: bytes, directory: Directory, tag: int, default: int = 0) -> int:
     found = numbers(content, directory, tag)
-    return max(found[0], 0) if found else default
+    return found[0] if found else default

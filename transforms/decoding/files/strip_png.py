@@ -5,9 +5,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from transforms.decoding.colour_profile import MOST_BYTES
-from transforms.decoding.orientation import orientation, unhexed
-from transforms.decoding.stripped import Parts, Stripped
+from transforms.decoding.files.orientation import orientation, unhexed
+from transforms.decoding.files.stripped import MOST_PROFILE_BYTES, Parts, Stripped
 
 _GREY, _RGB, _PALETTE = 0, 2, 3
 # Values of a tRNS chunk, of two bytes each, by colour type; a palette has one of a byte a colour.
@@ -165,8 +164,8 @@ def _profile(content: bytes, head: Sequence[_Chunk]) -> bytes:
     """An ICC profile; empty if there is none, or too large a one."""
     bodies = (_body(content, chunk) for chunk in head if chunk.kind == b"iCCP")
     stored = next(bodies, b"").partition(b"\0")[2][1:]
-    profile = _inflated(stored, MOST_BYTES + 1)
-    return profile if len(profile) <= MOST_BYTES else b""
+    profile = _inflated(stored, MOST_PROFILE_BYTES + 1)
+    return profile if len(profile) <= MOST_PROFILE_BYTES else b""
 
 
 def _inflated(stored: bytes, most: int = _MOST_TEXT) -> bytes:

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from transforms.decoding.colour_profile import MOST_BYTES
-from transforms.decoding.orientation import orientation
-from transforms.decoding.stripped import SampleTags, Stripped
-from transforms.decoding.tiff_directory import (
+from transforms.decoding.files.orientation import orientation
+from transforms.decoding.files.stripped import MOST_PROFILE_BYTES, SampleTags, Stripped
+from transforms.decoding.files.tiff_directory import (
     Directory,
     is_whole,
     pixels_only,
@@ -35,7 +34,7 @@ def strip_tiff(content: bytes, max_pixels: int) -> Stripped:
         turn,
         is_whole(content),
         samples=_sample_tags(content, directory),
-        profile=profile if len(profile) <= MOST_BYTES else b"",
+        profile=profile if len(profile) <= MOST_PROFILE_BYTES else b"",
     )
 
 

@@ -7,8 +7,8 @@ from typing import Final
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
-from transforms.decoding.deep_grey import is_deep_grey, scaling
-from transforms.decoding.stripped import SampleTags
+from transforms.decoding.files.stripped import SampleTags
+from transforms.decoding.pixels.deep_grey import is_deep_grey, scaling
 
 _COLOUR_MAP: Final = 320
 

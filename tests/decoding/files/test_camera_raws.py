@@ -5,7 +5,7 @@ import pytest
 
 from tests.helpers.image_files import raw, saved, tiff
 from tests.helpers.odd_images import picture
-from transforms.decoding.camera_raws import name_raw
+from transforms.decoding.files.camera_raws import name_raw
 from transforms.decoding.formats import name_format
 
 THUMBNAIL = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1}
@@ -58,6 +58,12 @@ def test_values_of_a_sensor_are_no_picture_wherever_they_lie(tags: dict[int, int
 def test_any_other_tiff_is_a_tiff(tags: dict[int, int], below: dict[int, int]) -> None:
     assert name_raw(raw("NIKON CORPORATION", tags, below)) is None
     assert name_format(raw("NIKON CORPORATION", tags, below)) == "TIFF"
+
+
+def test_a_directory_without_a_width_is_no_picture() -> None:
+    content = raw("SONY")
+    width = struct.pack("<HHII", 256, 4, 1, 600)
+    assert name_raw(content.replace(width, struct.pack("<HHII", 255, 4, 1, 0))) is None
 
 
 def test_the_old_tag_of_a_reduced_picture_counts_where_the_new_one_is_missing() -> None:

@@ -7,7 +7,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from tests.helpers.image_files import tiff
 from tests.helpers.odd_images import content_of, plain_files
-from transforms.decoding.tiff_directory import (
+from transforms.decoding.files.tiff_directory import (
     BITS,
     HEIGHT,
     ORIENTATION,

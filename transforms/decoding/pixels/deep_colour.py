@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from transforms.decoding.tiff_directory import PLANAR
+from transforms.decoding.files.tiff_directory import PLANAR
 from transforms.failures import ImageError
 
 # Both bytes of a larger image, and the pictures made of them, take too much memory.

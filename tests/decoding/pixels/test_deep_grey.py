@@ -72,6 +72,7 @@ EVEN = [0, 64, 128, 255]
         # Signed: from the least to the greatest of the type.
         ("i1", [-128, -64, 0, 127], EVEN),
         ("i1", [-128, -1, 1, 127], [0, 127, 129, 255]),
+        ("i1", [-64, -1, 1, 63], [64, 127, 129, 191]),
         ("<i2", [-32768, -16384, 0, 32767], EVEN),
         ("<i4", [-(2**31), -(2**30), 0, 2**31 - 1], EVEN),
         # Floats: 0 to 1, 255 or 65535, -1 to 1.
@@ -80,6 +81,7 @@ EVEN = [0, 64, 128, 255]
         ("<f4", [0, 51, 204, 255], [0, 51, 204, 255]),
         ("<f4", [0, 257, 32896, 65535], [0, 1, 128, 255]),
         ("<f4", [-1, -0.5, 0, 1], EVEN),
+        ("<f4", [-1, -0.5, 0, 0.5], [0, 64, 128, 191]),
         ("<f4", [-0.05, 0.2, 0.5, 1.08], [0, 51, 128, 255]),
         ("<f4", [0, 51, 204, 255.4], [0, 51, 204, 255]),
         # None of these: their own range.
@@ -142,14 +144,10 @@ def test_one_sample_in_a_thousand_does_not_choose_the_range(
 
 
 def test_an_own_range_leaves_out_two_percent_on_either_side() -> None:
-    values = square(np.linspace(-100, 5000, 50), "<f4")  # 2,500 samples, steps of 104
-    step = 5100 / 49
-    black, white = -100 + step, 5000 - step
-    expected = [
-        round(max(0, min(255, (-100 + i * step - black) * 255 / (white - black))))
-        for i in range(50)
-    ]
-    assert greys(grey_tiff(values), 50) == expected
+    steps = np.linspace(-100, 4850, 100)  # each of them a hundred times
+    black, white = steps[2], steps[97]
+    expected = ((steps - black) * 255 / (white - black)).clip(0, 255).round()
+    assert greys(grey_tiff(square(steps, "<f4")), 100) == expected.tolist()
 
 
 def test_a_range_that_shows_half_of_the_samples_as_one_tone_is_refused() -> None:
@@ -262,5 +260,5 @@ def test_a_large_image_has_the_range_of_some_of_its_samples() -> None:
 def test_many_rows_are_rescaled_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     content = content_of("thirty_two_bit.tif")
     at_once = greys(content, 64)
-    monkeypatch.setattr("transforms.decoding.deep_grey._BAND_PIXELS", 1000)
+    monkeypatch.setattr("transforms.decoding.pixels.deep_grey._BAND_PIXELS", 1000)
     assert greys(content, 64) == at_once

@@ -26,7 +26,8 @@ from tests.helpers.image_files import chunk, saved, segment, with_chunks, with_s
 from tests.helpers.odd_images import picture
 from transforms.choices import Resize
 from transforms.decode_images import Preprocessing, decode_image
-from transforms.decoding.colour_profile import MOST_BYTES, to_srgb
+from transforms.decoding.files.stripped import MOST_PROFILE_BYTES
+from transforms.decoding.pixels.colour_profile import to_srgb
 
 SIDE = 24
 SPACES: dict[str, tuple[Primaries, tuple[float, float], float]] = {
@@ -158,12 +159,19 @@ def test_a_profile_of_many_bytes_is_left_out(format: str) -> None:
         decoded(saved(picture(), format, **options))
         for options in (
             {},
-            {"icc_profile": padded(MOST_BYTES)},
-            {"icc_profile": padded(MOST_BYTES + 100)},
+            {"icc_profile": padded(MOST_PROFILE_BYTES)},
+            {"icc_profile": padded(MOST_PROFILE_BYTES + 100)},
         )
     )
     np.testing.assert_array_equal(larger, plain)
     assert (allowed != plain).any()
+
+
+def from_to(black: bytes, white: bytes) -> bytes:
+    """A profile whose curves go straight from one value to another."""
+    straight = b"para" + bytes(8) + b"\0\1\0\0"
+    curve = b"curv" + bytes(4) + b"\0\0\0\2" + black + white
+    return rgb_profile(SRGB, D65, 1.0).replace(straight, curve)
 
 
 BROKEN: dict[str, Callable[[], bytes]] = {
@@ -173,10 +181,14 @@ BROKEN: dict[str, Callable[[], bytes]] = {
     "no tags": lambda: P3[:128] + bytes(4),
     "of inks": lambda: P3.replace(b"RGB ", b"CMYK"),
     "of no class": lambda: P3.replace(b"mntr", b"xxxx"),
-    "dark white": lambda: rgb_profile(SRGB, D65, 1.0).replace(
-        b"para" + bytes(8) + b"\0\1\0\0", b"curv" + bytes(4) + b"\0\0\0\2\0\0\x40\0"
-    ),
+    "dark white": lambda: from_to(b"\0\0", b"\x40\0"),
+    "light black": lambda: from_to(b"\x40\0", b"\xff\xff"),
 }
+
+
+def test_a_curve_of_two_points_is_none_that_is_broken() -> None:
+    straight = saved(picture(), "PNG", icc_profile=from_to(b"\0\0", b"\xff\xff"))
+    assert (decoded(straight) != decoded(saved(picture(), "PNG"))).any()
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from transforms.decoding.tiff_directory import (
+from transforms.decoding.files.tiff_directory import (
     COMPRESSION,
     PHOTOMETRIC,
     WIDTH,

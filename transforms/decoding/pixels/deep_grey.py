@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from transforms.decoding.stripped import SampleTags
-from transforms.decoding.tiff_directory import BITS, PHOTOMETRIC, SAMPLE_FORMAT
+from transforms.decoding.files.stripped import SampleTags
+from transforms.decoding.files.tiff_directory import BITS, PHOTOMETRIC, SAMPLE_FORMAT
 from transforms.failures import ImageError
 
 Values = NDArray[np.float64]

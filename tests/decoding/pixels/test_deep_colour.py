@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tests.helpers.image_files import chunk, png, tiff
 from transforms.decode_images import Preprocessing, decode_image
-from transforms.decoding import deep_colour
+from transforms.decoding.pixels import deep_colour
 from transforms.failures import ImageError
 
 SIDE = 8
@@ -113,6 +113,8 @@ def test_what_pillow_cannot_give_the_low_bytes_of_is_unsupported() -> None:
     drawing[..., 0] = 0
     alpha = drawing[..., 1] >> 8
     np.testing.assert_allclose(decoded(as_png(drawing))[..., 0], 255 - alpha, atol=1)
+    drawing[..., 1] = 65535
+    assert (decoded(as_png(drawing)) == 0).all()
 
 
 @pytest.mark.parametrize("bits", [12, 16])

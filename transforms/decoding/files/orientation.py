@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from transforms.decoding.tiff_directory import ORIENTATION, numbers, read_directory
+from transforms.decoding.files.tiff_directory import ORIENTATION, numbers, read_directory
 
 UPRIGHT: Final = 1
 _EXIF_PREFIX: Final = b"Exif\0\0"

@@ -20,7 +20,7 @@ from tests.helpers.image_files import (
 )
 from tests.helpers.odd_images import picture, plain_files
 from transforms.decode_images import Preprocessing, decode_image
-from transforms.decoding.orientation import orientation, unhexed
+from transforms.decoding.files.orientation import orientation, unhexed
 
 PREFIX = b"Exif\0\0"
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"

@@ -10,8 +10,8 @@ from PIL import Image
 from tests.helpers.image_files import chunk, exif, png, saved, with_chunks
 from tests.helpers.odd_images import picture, plain_files
 from transforms.decode_images import Preprocessing, decode_image
-from transforms.decoding import strip_png as module
-from transforms.decoding.stripped import Stripped
+from transforms.decoding.files import strip_png as module
+from transforms.decoding.files.stripped import Stripped
 
 RED, GREEN = (200, 30, 40), (20, 180, 60)
 PALETTE = chunk(b"PLTE", bytes((*RED, *GREEN, 30, 60, 220)))
@@ -24,6 +24,13 @@ def strip_png(content: bytes) -> Stripped:
 def test_orientation_behind_the_pixels_of_a_png_is_found() -> None:
     plain = plain_files()["plain.png"]
     assert strip_png(plain[:-12] + chunk(b"eXIf", exif(8)) + plain[-12:]).orientation == 8
+
+
+def test_the_last_exif_of_a_png_counts() -> None:
+    first, last = chunk(b"eXIf", exif(6)), chunk(b"eXIf", exif(8))
+    content = with_chunks(plain_files()["plain.png"], first, last)
+    assert Image.open(io.BytesIO(content)).getexif()[0x0112] == 8
+    assert strip_png(content).orientation == 8
 
 
 def test_a_png_keeps_only_what_makes_pixels() -> None:
@@ -119,7 +126,7 @@ def test_transparency_behind_the_pixels_is_left_out() -> None:
     assert strip_png(content[:-12] + KEY + content[-12:]).content == content
 
 
-def animation(frame: Image.Image, place: tuple[int, int], *before: bytes) -> bytes:
+def animation(frame: Image.Image, place: tuple[int, int], *before: bytes, first: int = 0) -> bytes:
     """A red PNG whose default image is hidden, and then `frame`, and a green one."""
 
     def control(number: int, size: tuple[int, int], at: tuple[int, int]) -> bytes:
@@ -140,7 +147,7 @@ def animation(frame: Image.Image, place: tuple[int, int], *before: bytes) -> byt
     still = saved(Image.new("RGB", size, RED), "PNG")
     later = Image.new("RGB", size, GREEN)
     count = chunk(b"acTL", struct.pack(">II", 2, 0))
-    frames = control(0, frame.size, place) + data(1, frame) + control(3, size, (0, 0))
+    frames = control(first, frame.size, place) + data(1, frame) + control(3, size, (0, 0))
     return with_chunks(still[:-12] + frames + data(4, later) + still[-12:], count, *before)
 
 
@@ -155,6 +162,7 @@ def test_the_first_frame_of_an_animation_counts_where_the_default_image_is_hidde
     expected = decoded(saved(browsers.convert("RGB"), "PNG"))
     np.testing.assert_array_equal(decoded(content), expected)
     np.testing.assert_array_equal(expected, decoded(saved(picture(), "PNG")))
+    np.testing.assert_array_equal(expected, decoded(animation(picture(), (0, 0), first=9)))
 
 
 def test_keras_shows_the_default_image_though_it_is_hidden() -> None:

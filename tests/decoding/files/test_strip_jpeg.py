@@ -7,8 +7,8 @@ from PIL import Image
 
 from tests.helpers.image_files import exif, lossless_jpeg, saved, segment, with_segments
 from tests.helpers.odd_images import content_of, picture, plain_files
-from transforms.decoding import strip_jpeg as module
-from transforms.decoding.stripped import Stripped
+from transforms.decoding.files import strip_jpeg as module
+from transforms.decoding.files.stripped import Stripped
 from transforms.failures import ImageError
 
 LIMIT = 180_000_000
@@ -132,4 +132,6 @@ def test_a_jpeg_whose_height_comes_late_is_healthy_and_not_decoded() -> None:
     late = without[:-2] + segment(0xDC, struct.pack(">H", 72)) + without[-2:]
     what = "JPEG whose height stands behind its first scan (DNL)"
     assert refused(late) == f"{what} is not decoded; re-save it"
+    both = jpeg[:-2] + segment(0xDC, struct.pack(">H", 72)) + jpeg[-2:]
+    assert strip_jpeg(both).is_whole
     assert strip_jpeg(without).is_whole  # and has no height at all, which is for the decoder to say
