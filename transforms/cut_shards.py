@@ -23,14 +23,14 @@ Rows = dict[str, EarlierRow]
 
 
 class Bucket(NamedTuple):
-    """Some of the images, cut: what is to be done, and the account of what was listed."""
+    """Part of the listed images: the shards to classify and the lines of the ledger."""
 
     shards: list[Shard]
     lines: list[LedgerLine]
 
 
 def bucket_of(uri: str, buckets: int) -> int:
-    """Which of `buckets` a URI belongs to: the same one on every machine.
+    """The bucket of a URI, 0 to `buckets` - 1; the same on every machine.
 
     The members of a tar share one, so that few shards, and few workers, fetch the same tar.
     """
@@ -71,12 +71,12 @@ def cut_bucket(
 
 
 def better_known(image: ListedImage, again: ListedImage) -> ListedImage:
-    """Of two records of one image that which knows more, by default the first."""
+    """The one of two records of an image with more fields known; the first if both know as much."""
     return again if _knowledge(again) > _knowledge(image) else image
 
 
 def later(row: EarlierRow, other: EarlierRow) -> EarlierRow:
-    """Of two rows of one image that of the later run, by default the second."""
+    """The row of the later run; the second if both are of the same one."""
     return other if other.part >= row.part else row
 
 
@@ -88,7 +88,7 @@ def slots(shard: Shard) -> Iterator[Slot]:
 
 
 class CountListed(beam.DoFn):
-    """One number a bundle: `combiners.Count` would hand on every element for it."""
+    """Emits the number of elements, once a bundle; `combiners.Count` emits every element first."""
 
     def __init__(self) -> None:
         """Nothing was listed."""
@@ -103,12 +103,12 @@ class CountListed(beam.DoFn):
         self._listed += 1
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        """Hands on the number."""
+        """Emits the number."""
         yield in_global_window(self._listed)
 
 
 class PutIntoBuckets(beam.DoFn):
-    """Hands on what is said of the URIs of one bucket in pieces, which costs less than singly."""
+    """Emits records grouped by bucket, 1,000 an element: one element costs less than 1,000."""
 
     def __init__(self, mentions: Callable[[Sequence[Any]], Mentions]) -> None:
         """Makes a piece from some of the elements, which have a `uri`."""
@@ -119,7 +119,7 @@ class PutIntoBuckets(beam.DoFn):
         self._pieces: defaultdict[int, list[Any]] = defaultdict(list)
 
     def process(self, element: Any, listed: int, shard_size: int) -> Iterator[tuple[int, Mentions]]:
-        """Adds one element; hands on its bucket's piece if that is full."""
+        """Adds one element and emits its bucket's piece once that is full."""
         bucket = bucket_of(element.uri, count_buckets(listed, shard_size))
         piece = self._pieces[bucket]
         piece.append(element)
@@ -127,7 +127,7 @@ class PutIntoBuckets(beam.DoFn):
             yield bucket, self._mentions(self._pieces.pop(bucket))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        """Hands on the rest."""
+        """Emits the pieces that are not full."""
         for bucket, piece in self._pieces.items():
             yield in_global_window((bucket, self._mentions(piece)))
 
@@ -182,7 +182,7 @@ def _cut(
 
 
 def _gather(mentions: Iterable[Mentions]) -> tuple[dict[str, ListedImage], Rows, int]:
-    """What is listed, its latest earlier rows, and how often a URI was named again."""
+    """Listed images by URI, the latest earlier row of each, and the number of duplicates."""
     listed: dict[str, ListedImage] = {}
     rows: Rows = {}
     named = 0

@@ -1,4 +1,4 @@
-"""What earlier runs left in the output folder, and whether it still holds."""
+"""Rows of earlier runs in the output folder, and whether they are still current."""
 
 from collections.abc import Iterator
 
@@ -72,7 +72,7 @@ def is_current(row: EarlierRow, image: ListedImage, retry_all_errors: bool) -> b
 
 
 class ReadEarlierRows(beam.PTransform):
-    """The rows of every earlier run, or nothing unless the run is to resume."""
+    """The rows of all earlier runs; none unless the run resumes."""
 
     def __init__(self, output: str, run_id: str, model: str, resume: bool) -> None:
         """`model` is the value of the column of that name in the run that asks."""
@@ -83,7 +83,7 @@ class ReadEarlierRows(beam.PTransform):
         self._resume = resume
 
     def expand(self, p: PBegin) -> PCollection[EarlierRow]:
-        """Lists the files, then reads them wherever there is room."""
+        """Lists the part files, then reads them on any worker."""
         return (
             p
             | "Output" >> beam.Create([self._output] if self._resume else [])

@@ -40,7 +40,7 @@ class Failure(NamedTuple):
 
 
 class ImageError(Exception):
-    """Raised by the pure functions for an image that cannot go on; becomes a `Failure`."""
+    """Raised by the pure functions for an image that fails; becomes a `Failure`."""
 
     def __init__(self, error: str, message: str) -> None:
         """`error` is a key of `RETRYABLE`; `message` names the value and the cause."""

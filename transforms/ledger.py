@@ -38,7 +38,7 @@ registry.register_coder(LedgerLine, RowCoder)
 
 
 def uri_hash(uri: str) -> int:
-    """64 bits that are the same on every machine."""
+    """A 64-bit hash of a URI, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(uri.encode(), digest_size=8).digest(), "big")
 
 
@@ -76,7 +76,7 @@ class WriteLedger(beam.PTransform):
         self._run_id = run_id
 
     def expand(self, lines: PCollection[LedgerLine]) -> PCollection[None]:
-        """Gathers one line a shard, a few tens of bytes for thousands of images."""
+        """Gathers the lines, one a shard, and writes them as one file."""
         return (
             lines
             | "Key" >> beam.WithKeys(_key).with_output_types(tuple[str, LedgerLine])

@@ -1,4 +1,4 @@
-"""list: from what the user named to one record an image."""
+"""list: from inputs and manifests to one record an image."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ _UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
 
 
 class Source(NamedTuple):
-    """One `--input` or `--manifest` of the user's."""
+    """One `--input` or `--manifest`."""
 
     kind: Literal["input", "manifest"]
     location: str

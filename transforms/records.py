@@ -39,7 +39,7 @@ class EarlierRow(NamedTuple):
 
 
 class Mentions(NamedTuple):
-    """What is said of some URIs: that they are inputs, and what rows earlier runs left."""
+    """Listed images and earlier rows of one bucket."""
 
     listed: Sequence[ListedImage] = ()
     earlier: Sequence[EarlierRow] = ()

@@ -52,7 +52,7 @@ class GroupedOption(click.Option):
 
 
 class OneLineErrors(click.Command):
-    """Ends every mistake of the user's with one line on standard error and exit code 2.
+    """Ends with one line on standard error and exit code 2 for any mistake of the user's.
 
     Ctrl-C ends it with exit code 130 and no traceback.
     """
@@ -143,7 +143,7 @@ version_option: Final = click.version_option(
 
 @contextmanager
 def importing_beam() -> Iterator[None]:
-    """Keeps the garbage collector away from Beam's two thousand modules, now and until the end.
+    """Turns garbage collection off while Beam is imported, and exempts Beam's modules from it.
 
     Of a run of few images this saves a quarter of its CPU time.
     """

@@ -42,7 +42,7 @@ def lay_out_table(columns: Sequence[str], rows: Rows) -> Iterator[str]:
 
 
 def plain(value: Any) -> Any:
-    """`value` made of what JSON knows; what it has no word for, NaN for example, is None."""
+    """`value` as JSON types; None for what JSON lacks, such as NaN."""
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, float):

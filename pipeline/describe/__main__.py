@@ -1,4 +1,4 @@
-"""`python -m pipeline.describe`: a network layer by layer, beside what it saves.
+"""`python -m pipeline.describe`: the layers of a network, their costs, and what each block saves.
 
 Every layer with its output, parameters and mult-adds, read from the Keras model itself; beside
 them the same network with standard convolutions, and with spatially separable ones.
@@ -137,7 +137,7 @@ def _network(options: NetworkOptions) -> Any:
 
 
 def _quietly(make: Callable[[], T]) -> T:
-    """What `make` gives, without TensorFlow's words about it and without a GPU."""
+    """The result of `make`, without a GPU and with TensorFlow's log discarded."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     wrong = None
     with native_log_discarded():

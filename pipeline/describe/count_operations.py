@@ -1,4 +1,4 @@
-"""What a convolution holds and computes: parameters, and multiplications with addition (mult-adds).
+"""Parameters and mult-adds (multiplications with addition) of convolutions.
 
 The formulas are those of Howard et al. 2017 (https://arxiv.org/abs/1704.04861), section 3.1: a
 kernel of Dk x Dk takes M channels to N and gives an output of Df x Df. Sizes are given by their
@@ -14,13 +14,13 @@ Sides = Sequence[int]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer holds and what it computes for one image."""
+    """Parameters of a layer, and mult-adds for one image."""
 
     parameters: int
     mult_adds: int
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Both together."""
+        """The sum."""
         return Cost(self.parameters + other.parameters, self.mult_adds + other.mult_adds)
 
 

@@ -1,1 +1,1 @@
-"""`python -m pipeline.report`: an output folder as one HTML file that needs nothing else."""
+"""`python -m pipeline.report`: an output folder as one self-contained HTML file."""

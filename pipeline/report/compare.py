@@ -13,7 +13,7 @@ SURE: Final = 0.5  # a score from which a model counts as sure
 
 
 class Mover(NamedTuple):
-    """A label and how many images each model gives it to."""
+    """A label and the number of images that each model gives it."""
 
     label: str
     before: int
@@ -61,7 +61,7 @@ class Comparison(NamedTuple):
 
 
 def compare(db: DuckDBPyConnection) -> Comparison | None:
-    """Compares the two models that ran last, or None if there is but one."""
+    """Compares the two models that ran last; None if there is only one."""
     models = db.execute(
         "SELECT model FROM predictions GROUP BY model ORDER BY max(run_id) DESC, model"
     ).fetchall()
@@ -134,7 +134,7 @@ def _swaps(db: DuckDBPyConnection) -> list[Swap]:
 
 
 def _disagreements(db: DuckDBPyConnection, floor: float) -> list[Disagreement]:
-    """Those with scores of `floor` or more, the surest first by the less sure of the two."""
+    """Images where both scores are at least `floor`, by the lower of the two, highest first."""
     rows = db.execute(
         "SELECT uri, b_run, a_run FROM pairs WHERE b <> a AND least(b_score, a_score) >= ? "
         "ORDER BY least(b_score, a_score) DESC, uri LIMIT ?",

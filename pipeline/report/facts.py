@@ -1,4 +1,4 @@
-"""What the report says of an output folder: counted in DuckDB, only results leave it."""
+"""The report's counts, computed in DuckDB; only aggregates are read into Python."""
 
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ BINS: Final = 20  # of the histogram of scores
 
 
 class LabelCount(NamedTuple):
-    """How often a label is the best one, and how sure of it the model is on average."""
+    """A label with the number of images it is the best class of, and their mean score."""
 
     label: str
     images: int
@@ -53,7 +53,7 @@ class Current(NamedTuple):
 
 
 def hold_current(db: DuckDBPyConnection) -> None:
-    """Makes the table `latest`, the narrow columns of `current`, for many questions at once."""
+    """Makes the table `latest`, the narrow columns of `current`, which many queries read."""
     db.execute(
         "CREATE TEMP TABLE latest AS SELECT uri, run_id, label, score, model, error, error_stage, "
         "retryable, format, byte_size FROM current"
@@ -118,7 +118,7 @@ def _reasons(db: DuckDBPyConnection, seed: int) -> list[Reason]:
 
 
 def drawn_by(column: str, seed: int) -> str:
-    """An order by chance that is the same whenever and wherever it is asked for again."""
+    """A random order that is the same for the same `seed` on every machine."""
     return f"md5('{seed:d}' || {column})"
 
 

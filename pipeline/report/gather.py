@@ -1,4 +1,4 @@
-"""Everything that the report shows, from the output folder and from the images as they are now."""
+"""Collects what the report shows from the output folder and from the images as they are now."""
 
 from datetime import datetime, timezone
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class ModelFacts(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All of it; `thumbnails` are by URI."""
+    """Everything the report shows; `thumbnails` by URI."""
 
     output: str
     seed: int
@@ -62,12 +62,12 @@ class Report(NamedTuple):
 
     @property
     def missing(self) -> int:
-        """Pictures that cannot be shown any more."""
+        """The number of pictures that can no longer be read."""
         return sum(thumbnail.jpeg is None for thumbnail in self.thumbnails.values())
 
     @property
     def changed(self) -> int:
-        """Pictures of files that are not those of the run."""
+        """The number of pictures whose files have changed since the run."""
         return sum(
             thumbnail.is_changed and thumbnail.jpeg is not None
             for thumbnail in self.thumbnails.values()

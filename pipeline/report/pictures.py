@@ -94,7 +94,7 @@ def make_thumbnails(shown: Sequence[Shown], runs: Sequence[RunFacts]) -> dict[st
 
 
 def map_in_time(function: Callable[[T], R], items: Sequence[T], seconds: float) -> list[R | None]:
-    """`function` of each item on a few threads; None for what is not there after `seconds`.
+    """Applies `function` to each item on threads; None for results not ready after `seconds`.
 
     The threads die with the process, so that one of them waiting for a dead server holds up
     nothing; an exception in one of them is raised here.

@@ -50,7 +50,7 @@ def render(report: Report) -> str:
 
 
 def link(uri: str) -> str | None:
-    """An address under which a browser may find the image; None where there is none to trust."""
+    """A URL by which a browser can open the image; None for schemes that are not safe."""
     scheme = scheme_of(uri)
     if is_local(uri):
         path = local_path(uri)
@@ -79,7 +79,7 @@ def percent(share: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that suits them."""
+    """Bytes as text with a unit, such as 1.4 MB."""
     unit = 0
     while count >= 1000 and unit < len(_UNITS) - 1:
         count, unit = count / 1000, unit + 1

@@ -1,4 +1,4 @@
-"""A small picture of an image as it is now, cut as the network saw it."""
+"""A thumbnail of an image as it is now, with the crop that the network saw."""
 
 import io
 from typing import Final, NamedTuple
@@ -29,7 +29,7 @@ class Thumbnail(NamedTuple):
 
 
 def make_thumbnail(image: Recorded, preprocessing: Preprocessing, max_bytes: int) -> Thumbnail:
-    """Reads and decodes under the limits of a run; whatever is wrong with the image is told."""
+    """Reads and decodes under the limits of a run; an error becomes the reason in `Thumbnail`."""
     try:
         content = storage_for(image.uri).read(image.uri, max_bytes)
         is_changed = image.byte_size not in (None, len(content.data)) or (

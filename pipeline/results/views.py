@@ -1,4 +1,4 @@
-"""An output folder as four DuckDB views, shut off from everything else.
+"""An output folder as four DuckDB views; SQL can read nothing else.
 
 `predictions` has every row of every run, `current` the latest row of each image, `errors` those
 of them without a prediction; `runs` has a row a run, the unfinished ones too.

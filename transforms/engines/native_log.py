@@ -1,4 +1,4 @@
-"""Keeps what native libraries print while they load off the user's screen."""
+"""Redirects the standard error of native libraries while they load."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def native_log_discarded() -> Iterator[None]:
-    """Sends file descriptor 2 elsewhere for a moment; shows it all if an exception comes out.
+    """Redirects file descriptor 2 to a temporary file; prints the file if an exception is raised.
 
     Python's own `sys.stderr` writes to the same descriptor, so nothing of ours may be printed
     meanwhile.

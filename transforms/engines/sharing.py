@@ -1,4 +1,4 @@
-"""One engine for many: the threads of a process share it, processes ask the owner of a GPU.
+"""One engine for all threads of a process, or for all processes that share a GPU.
 
 With LiteRT every process has an engine of its own: that takes it 46 MB (EfficientNet-Lite0, one
 lane), while sending a batch of 32 images to another process takes 23 ms at best, a tenth of what

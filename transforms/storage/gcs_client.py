@@ -46,12 +46,12 @@ def pooled_client() -> Any:
 
 
 def has_credentials(client: Any) -> bool:
-    """Whether requests are those of somebody."""
+    """Whether requests carry credentials."""
     return not isinstance(client._credentials, AnonymousCredentials)
 
 
 class _TimedAdapter(requests.adapters.HTTPAdapter):
-    """Gives up bodies that come too slowly, as if the storage had not answered."""
+    """Ends a body that comes too slowly with a timeout error."""
 
     def send(self, *arguments: Any, **options: Any) -> requests.Response:
         response = super().send(*arguments, **options)

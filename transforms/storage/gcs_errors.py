@@ -53,7 +53,7 @@ _REFUSALS: Final = (
 
 
 class WrongAnswerError(OSError):
-    """An answer that cannot be Cloud Storage's own, such as the page of a proxy."""
+    """An answer that does not come from Cloud Storage, such as the page of a proxy."""
 
     def __init__(self, what: str = "the answer is none of Cloud Storage's") -> None:
         """`what` came instead."""

@@ -1,4 +1,4 @@
-"""Local files: listed by ourselves, since Beam's listing loses odd ones in silence."""
+"""Local files; the listing is our own, since Beam's leaves out odd names without an error."""
 
 import contextlib
 import errno
@@ -32,7 +32,7 @@ _REASONS: Final = {
     errno.EISDIR: "not_a_file",
     errno.ENXIO: "not_a_file",  # a socket
 }
-# What can hide images below the path that it happened to.
+# Errors that can hide images below a path.
 _HIDING = ("permission_denied", "unreadable")
 # The years 1 to 9999: some filesystems hold other times, few readers of the result take them.
 _SECONDS = range(-62_135_596_800, 253_402_300_800)
@@ -80,7 +80,7 @@ class LocalStorage:
         return open(path, "rb")
 
     def write(self, root: str, name: str, content: bytes) -> None:
-        """Writes aside, then renames: readers never see half a file."""
+        """Writes a staging file, then renames it: readers never see half a file."""
         folder = Path(local_path(root))
         target, staged = folder / name, folder / staging_name()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ class LocalStorage:
         return sorted(found)
 
     def check_writable(self, root: str) -> None:
-        """Makes the folder and a file in it, and takes back what was not there before."""
+        """Creates the folder and a file in it, then removes what was not there before."""
         folder = Path(local_path(root))
         made = [p for p in (folder, *folder.parents) if not p.exists()]
         probe = folder / staging_name()
@@ -208,7 +208,7 @@ def _expanded(folder: str, parts: list[str]) -> Iterator[str]:
 
 
 def _below(folder: str, pattern: str) -> Iterator[ListedImage]:
-    """What lies below `folder` and matches from there, or may hide something that does."""
+    """Files below `folder` that match, and folders that cannot be listed."""
     regex, above = glob_regex(pattern), folder.rstrip("/") + "/"
     for image in _listed(folder):
         path = local_path(image.uri)

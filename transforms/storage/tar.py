@@ -127,11 +127,11 @@ class TarStorage:
         raise _only_read(folder)
 
     def check_writable(self, root: str) -> None:
-        """It never is."""
+        """Raises OSError: a tar is never written to."""
         raise _only_read(root)
 
     def _opened(self, uri: str) -> "_OpenTar":
-        """The tar, from the ones at hand; closes those that nobody has read for a while."""
+        """The open tar; opens it if needed and closes those that were not read for a while."""
         idle = time.monotonic() - _IDLE_S
         with self._lock:
             self._tars = {name: tar for name, tar in self._tars.items() if tar.used > idle}
