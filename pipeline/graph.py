@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 import apache_beam as beam
-from apache_beam.pvalue import PCollection
+from apache_beam.pvalue import AsSingleton, PCollection
 
 from transforms.classify_images import ClassifyImages
 from transforms.cut_shards import CutShards, slots
@@ -59,15 +59,16 @@ def build(
         | "List" >> ListImages(output)
     )
     earlier = p | "Earlier" >> ReadEarlierRows(output, run_id, model, result.resume)
-    cut = CutShards(earlier, result.shard_size, result.retry_all_errors)
+    cut = CutShards(earlier.rows, result.shard_size, result.retry_all_errors)
     buckets = listed | "Cut" >> cut
-    _ = (
-        buckets
-        | "Lines" >> beam.FlatMap(attrgetter("lines")).with_output_types(LedgerLine)
+    lines = buckets | "Lines" >> beam.FlatMap(attrgetter("lines")).with_output_types(LedgerLine)
+    ledger = (
+        (lines, earlier.held)
+        | "AllLines" >> beam.Flatten()
         | "WriteLedger" >> WriteLedger(output, run_id)
     )
     hints = {"accelerator": accelerator} if accelerator else {}
-    label = LabelShards(labelling, output, run_id, siblings).with_resource_hints(**hints)
+    label = LabelShards(labelling, output, run_id, siblings, ledger).with_resource_hints(**hints)
     return (
         buckets
         | "Shards" >> beam.FlatMap(attrgetter("shards")).with_output_types(Shard)
@@ -79,19 +80,27 @@ def build(
 class LabelShards(beam.PTransform):
     """`Shard`s to files: the stage that a GPU is for, so pixels never leave its process."""
 
-    def __init__(self, labelling: Labelling, output: str, run_id: str, siblings: bool) -> None:
-        """See `build`."""
+    def __init__(
+        self,
+        labelling: Labelling,
+        output: str,
+        run_id: str,
+        siblings: bool,
+        ledger: PCollection[str],
+    ) -> None:
+        """See `build`; no image is read before the `ledger` is on disk."""
         super().__init__()
         self._labelling = labelling
         self._place = output, run_id
         self._siblings = siblings
+        self._ledger = ledger
 
     def expand(self, shards: PCollection[Shard]) -> PCollection[WrittenShard]:
         """Read, decode, classify, write."""
         artifact, preprocessing, max_bytes, top_k, batch_size = self._labelling
         return (
             shards
-            | "Slots" >> beam.FlatMap(slots).with_output_types(Slot)
+            | "Slots" >> beam.FlatMap(slots, AsSingleton(self._ledger)).with_output_types(Slot)
             | "Read" >> ReadImages(max_bytes)
             | "Decode" >> DecodeImages(preprocessing)
             | "Classify" >> ClassifyImages(artifact, top_k, batch_size, self._siblings)

@@ -134,7 +134,9 @@ def test_a_bucket_holds_about_64_shards(listed: int, shard_size: int, buckets: i
 
 def test_slots_know_their_shard_and_its_size() -> None:
     shard = Shard("00000-00001", images("a", "b"))
-    assert list(slots(shard)) == [Slot("00000-00001", 2, image) for image in shard.images]
+    assert list(slots(shard, "ledger/r-1.jsonl")) == [
+        Slot("00000-00001", 2, image) for image in shard.images
+    ]
 
 
 def test_shards_and_images_survive_their_coders() -> None:

@@ -10,6 +10,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from transforms.earlier_rows import ReadEarlierRows, earlier_parts, earlier_rows, is_current
 from transforms.failures import Failure
 from transforms.layout import part_name
+from transforms.ledger import LedgerLine, uri_digest
 from transforms.records import EarlierRow, ListedImage
 from transforms.schema import parquet_bytes
 
@@ -112,11 +113,28 @@ def test_a_row_without_a_uri_is_a_damaged_file(tmp_path: Path) -> None:
 
 
 def test_nothing_is_read_unless_the_run_resumes(p: Pipeline, tmp_path: Path) -> None:
-    name = part(tmp_path, "0", "r-1", "/a")
-    out = str(tmp_path)
+    part(tmp_path, "0", "r-1", "/a")
     with p:
-        fresh = p | "Fresh" >> ReadEarlierRows(out, "r-2", "m@1", resume=False)
-        resumed = p | "Resumed" >> ReadEarlierRows(out, "r-2", "m@1", resume=True)
-        assert_that(fresh, equal_to([]), label="nothing")
-        row = EarlierRow("/a", name, True, None, False, None, None)
-        assert_that(resumed, equal_to([row]), label="one row")
+        fresh = p | ReadEarlierRows(str(tmp_path), "r-2", "m@1", resume=False)
+        assert_that(fresh.rows, equal_to([]), label="no row")
+        assert_that(fresh.held, equal_to([]), label="no file")
+
+
+def test_a_resumed_run_gets_the_rows_and_what_each_file_holds(p: Pipeline, tmp_path: Path) -> None:
+    name = part(tmp_path, "0", "r-1", "/a")
+    rows = [{"uri": uri, "model": "m@2"} for uri in ("/b", "/c")]
+    (tmp_path / part_name("1", "r-1")).write_bytes(parquet_bytes(rows))
+    other = part_name("1", "r-1")
+    with p:
+        earlier = p | ReadEarlierRows(str(tmp_path), "r-2", "m@1", resume=True)
+        expected = [
+            EarlierRow("/a", name, True, None, False, None, None),
+            EarlierRow("/b", other, False, None, False, None, None),
+            EarlierRow("/c", other, False, None, False, None, None),
+        ]
+        assert_that(earlier.rows, equal_to(expected), label="rows")
+        held = [
+            LedgerLine("part", name, 0, 0, 0, 0, 1, uri_digest(["/a"])),
+            LedgerLine("part", other, 0, 0, 0, 0, 2, uri_digest(["/b", "/c"])),
+        ]
+        assert_that(earlier.held, equal_to(held), label="held")

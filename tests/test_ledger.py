@@ -10,15 +10,17 @@ from transforms.ledger import (
     LedgerLine,
     WriteLedger,
     add_lines,
+    read_ledger,
     uri_digest,
     write_ledger,
 )
 
 SHARD = LedgerLine("shard", "00001-00000", 1, 0, 7)
-PART = LedgerLine("part", "p/1.parquet", 2, 0, DIGESTS - 1)
-MORE = LedgerLine("part", "p/1.parquet", 3, 0, 3)
+PART = LedgerLine("part", "p/1.parquet", 2, 0, DIGESTS - 1, 1)
+MORE = LedgerLine("part", "p/1.parquet", 3, 0, 3, 1)
+HELD = LedgerLine("part", "p/1.parquet", 0, 0, 0, held=9, held_digest=DIGESTS - 1)
 BUCKETS = [LedgerLine("bucket", "00000", 5, 1, 1), LedgerLine("bucket", "00001", 1, 0, 7)]
-ADDED = LedgerLine("part", "p/1.parquet", 5, 0, 2)
+ADDED = LedgerLine("part", "p/1.parquet", 5, 0, 2, 2, 9, DIGESTS - 1)
 LINES = [line._asdict() for line in (*BUCKETS, ADDED, SHARD)]
 
 
@@ -43,13 +45,20 @@ def test_digest_is_that_of_the_set_of_uris() -> None:
 
 
 def test_lines_of_one_file_add_up() -> None:
-    assert add_lines([PART, MORE]) == ADDED
+    assert add_lines([PART, HELD, MORE]) == ADDED
     assert add_lines([SHARD]) == SHARD
 
 
 def test_ledger_is_one_file_of_json_lines_in_order(tmp_path: Path) -> None:
-    write_ledger([SHARD, BUCKETS[1], ADDED, BUCKETS[0]], str(tmp_path), "r-1")
+    name = write_ledger([SHARD, BUCKETS[1], ADDED, BUCKETS[0]], str(tmp_path), "r-1")
+    assert name == "ledger/r-1.jsonl"
     assert written(tmp_path) == LINES
+    assert [line._asdict() for line in read_ledger(str(tmp_path), "r-1")] == LINES
+
+
+def test_an_earlier_file_without_a_current_row_has_no_line(tmp_path: Path) -> None:
+    write_ledger([HELD, SHARD], str(tmp_path), "r-1")
+    assert read_ledger(str(tmp_path), "r-1") == [SHARD]
 
 
 def test_the_largest_digest_is_kept_exactly() -> None:
@@ -59,7 +68,7 @@ def test_the_largest_digest_is_kept_exactly() -> None:
 
 def test_transform_adds_what_several_buckets_say_of_a_file(p: Pipeline, tmp_path: Path) -> None:
     with p:
-        lines = p | Create([PART, SHARD, MORE, *BUCKETS]).with_output_types(LedgerLine)
+        lines = p | Create([PART, SHARD, MORE, HELD, *BUCKETS]).with_output_types(LedgerLine)
         _ = lines | WriteLedger(str(tmp_path), "r-1")
     assert written(tmp_path) == LINES
 

@@ -98,12 +98,15 @@ def test_runs_say_what_their_files_say_and_a_killed_one_is_unfinished(
     shutil.copytree(output, copy)
     first, second = run_ids(output)
     facts = json.loads((copy / "runs" / f"{first}.json").read_text())
+    of_second = json.loads((copy / "runs" / f"{second}.json").read_text())
     (copy / "runs" / f"{second}.json").unlink()
     done, killed = rows(copy, "FROM runs ORDER BY run_id")
     assert (done["state"], killed["state"]) == ("complete", "unfinished")
     for column in ("seconds", "images_per_second", "listed", "predicted", "failed", "model"):
         assert done[column] == facts[column]
-        assert killed[column] is None
+    known = {name: killed[name] for name in ("listed", "skipped", "predicted", "failed", "model")}
+    assert known == {name: of_second[name] for name in known}
+    assert (killed["seconds"], killed["configuration"]) == (None, None)
     assert done["errors"] == {"empty": 1}
     assert done["configuration"]["top_k"] == 2
     assert rows(copy, "SELECT count(*) AS n FROM current") == [{"n": 14}]

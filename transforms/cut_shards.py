@@ -80,8 +80,11 @@ def later(row: EarlierRow, other: EarlierRow) -> EarlierRow:
     return other if other.part >= row.part else row
 
 
-def slots(shard: Shard) -> Iterator[Slot]:
-    """A shard's images, each with its place."""
+def slots(shard: Shard, ledger: str) -> Iterator[Slot]:
+    """A shard's images, each with its place; `ledger` names the file in which they are counted.
+
+    The name is not used: whoever waits for it starts when that file is on disk.
+    """
     size = len(shard.images)
     for image in shard.images:
         yield Slot(shard.name, size, image)

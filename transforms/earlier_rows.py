@@ -1,14 +1,16 @@
 """Rows of earlier runs in the output folder, and whether they are still current."""
 
 from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
 
 from transforms.failures import printable
 from transforms.layout import PREDICTIONS, run_of_part
+from transforms.ledger import DIGESTS, LedgerLine, uri_hash
 from transforms.records import EarlierRow, ListedImage
 from transforms.storage import join, storage_for
 
@@ -71,6 +73,13 @@ def is_current(row: EarlierRow, image: ListedImage, retry_all_errors: bool) -> b
     return _agree(row.byte_size, image.byte_size) and _agree(row.last_modified, image.last_modified)
 
 
+class Earlier(NamedTuple):
+    """The rows of earlier runs, and for each of their files a line that says what it holds."""
+
+    rows: PCollection[EarlierRow]
+    held: PCollection[LedgerLine]
+
+
 class ReadEarlierRows(beam.PTransform):
     """The rows of all earlier runs; none unless the run resumes."""
 
@@ -82,16 +91,28 @@ class ReadEarlierRows(beam.PTransform):
         self._model = model
         self._resume = resume
 
-    def expand(self, p: PBegin) -> PCollection[EarlierRow]:
+    def expand(self, p: PBegin) -> Earlier:
         """Lists the part files, then reads them on any worker."""
-        return (
+        read = beam.FlatMap(_rows_and_held, self._output, self._model)
+        rows, held = (
             p
             | "Output" >> beam.Create([self._output] if self._resume else [])
             | "Parts" >> beam.FlatMap(earlier_parts, self._run_id).with_output_types(str)
             | "Spread" >> beam.Reshuffle()
-            | "Rows"
-            >> beam.FlatMap(earlier_rows, self._output, self._model).with_output_types(EarlierRow)
+            | "Rows" >> read.with_outputs("held", main="rows")
         )
+        return Earlier(rows, held)
+
+
+def _rows_and_held(
+    part: str, output: str, model: str
+) -> Iterator[EarlierRow | TaggedOutput[Literal["held"], LedgerLine]]:
+    rows = digest = 0
+    for row in earlier_rows(part, output, model):
+        yield row
+        rows += 1
+        digest = (digest + uri_hash(row.uri)) % DIGESTS
+    yield TaggedOutput("held", LedgerLine("part", part, 0, 0, 0, held=rows, held_digest=digest))
 
 
 def _agree(recorded: int | None, seen: int | None) -> bool:

@@ -81,7 +81,7 @@ def gather(output: str, seed: int) -> Report:
         UsageError: there are no predictions in it.
     """
     with connect(output) as db:
-        runs = read_runs(db, output)
+        runs = read_runs(db)
         hold_current(db)
         current = read_current(db, seed)
         models = [

@@ -6,18 +6,15 @@ from typing import Any, NamedTuple, TypeVar
 from duckdb import DuckDBPyConnection
 
 from transforms.choices import IMAGENET
-from transforms.layout import ledger_name
-from transforms.ledger import LedgerLine
 from transforms.models.cards import ModelCard, model_card
 from transforms.models.labels import imagenet_labels
 from transforms.models.zoo import ARCHITECTURES
-from transforms.storage import join, storage_for
 
 T = TypeVar("T")
 
 
 class RunFacts(NamedTuple):
-    """One run: what runs/<run>.json says, and for an unfinished one what is there."""
+    """One run, as a row of the view `runs`."""
 
     run_id: str
     state: str
@@ -56,17 +53,16 @@ class Coverage(NamedTuple):
     classes: int | None  # None: neither the run nor the model's name tells
 
 
-def read_runs(db: DuckDBPyConnection, output: str) -> list[RunFacts]:
+def read_runs(db: DuckDBPyConnection) -> list[RunFacts]:
     """All runs, the latest first."""
     columns = ", ".join(RunFacts._fields)
     rows = db.execute(f"SELECT {columns} FROM runs ORDER BY run_id DESC").fetchall()
-    runs = [
+    return [
         RunFacts._make(
             [*plain, _value(differences, []), _value(configuration, {}), _value(versions, {})]
         )
         for *plain, differences, configuration, versions in rows
     ]
-    return [run if run.is_finished else _unfinished(db, output, run) for run in runs]
 
 
 def read_coverage(db: DuckDBPyConnection, model: str, runs: list[RunFacts]) -> Coverage:
@@ -101,27 +97,6 @@ def has_own_weights(model: str, runs: list[RunFacts]) -> bool:
 def one_row(db: DuckDBPyConnection, statement: str, values: list[Any] | None = None) -> Any:
     """The one row of an aggregate."""
     return db.execute(statement, values or []).fetchone()
-
-
-def _unfinished(db: DuckDBPyConnection, output: str, run: RunFacts) -> RunFacts:
-    """A run that was killed, or is still running: its ledger and the shards it finished."""
-    rows, failed, model = one_row(
-        db,
-        "SELECT count(*), count(error), any_value(model) FROM predictions WHERE run_id = ?",
-        [run.run_id],
-    )
-    path = join(output, ledger_name(run.run_id))
-    try:
-        with storage_for(path).open(path) as file:
-            lines = [LedgerLine(**json.loads(line)) for line in file.read().splitlines()]
-    except (OSError, ValueError, TypeError):  # killed before its listing was done
-        return run._replace(predicted=rows - failed, failed=failed, model=model)
-    listed, skipped = (
-        sum(line.images for line in lines if line.kind == kind) for kind in ("bucket", "part")
-    )
-    return run._replace(
-        listed=listed, predicted=rows - failed, failed=failed, skipped=skipped, model=model
-    )
 
 
 def _value(text: str | None, default: T) -> T:

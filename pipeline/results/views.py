@@ -20,6 +20,7 @@ from pipeline.options import UsageError
 from pipeline.running.run_ids import earlier_run_ids
 from transforms.failures import printable
 from transforms.layout import PREDICTIONS, RUN_FOLDER, RUN_PREFIX, run_name, run_of_part
+from transforms.ledger import read_ledger
 from transforms.storage import is_local, join, storage_for
 from transforms.storage.uris import absolute_path, local_path
 
@@ -70,6 +71,7 @@ def connect(output: str) -> Iterator[duckdb.DuckDBPyConnection]:
             _create_runs(db, output)
             _lock(db, root, Path(scratch) / "spilled")
             _create_views(db, [str(root / part) for part in parts])
+            _count_unfinished(db, parts)
             yield db
 
 
@@ -177,18 +179,43 @@ def _run(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_facts(output: str, run_id: str) -> dict[str, Any]:
-    """What the file of a run says; nothing if it has none."""
+    """What the file of a run says; what its ledger says if it has none."""
     path = join(output, run_name(run_id))
     try:
         with storage_for(path).open(path) as file:
             facts = json.loads(file.read())
     except FileNotFoundError:
-        return {}
+        return _listed(output, run_id)
     except (OSError, ValueError):
         return {"state": "unreadable"}
     if not isinstance(facts, dict):
         return {"state": "unreadable"}
     return {"complete": True} | facts  # written last: by its being there
+
+
+def _listed(output: str, run_id: str) -> dict[str, int]:
+    """What a run listed; nothing if it was killed before that was on disk."""
+    try:
+        lines = read_ledger(output, run_id)
+    except (OSError, ValueError, TypeError):
+        return {}
+    return {
+        "listed": sum(line.images for line in lines if line.kind == "bucket"),
+        "duplicates": sum(line.duplicates for line in lines),
+        "skipped": sum(line.images for line in lines if line.kind == "part"),
+    }
+
+
+def _count_unfinished(db: duckdb.DuckDBPyConnection, parts: list[str]) -> None:
+    """What lies on disk of each run that has no file of its own."""
+    db.execute("UPDATE runs SET predicted = 0, failed = 0 WHERE state = 'unfinished'")
+    unfinished = db.execute("SELECT run_id FROM runs WHERE state = 'unfinished'").fetchall()
+    for (run_id,) in unfinished:
+        if any(run_of_part(part) == run_id for part in parts):
+            counts = "count(*) - count(error), count(error), any_value(model)"
+            of_run = f"SELECT {counts}, run_id FROM predictions WHERE run_id = ? GROUP BY run_id"
+            row = db.execute(of_run, [run_id]).fetchone()
+            db.execute("UPDATE runs SET predicted = ?, failed = ?, model = ? WHERE run_id = ?", row)
 
 
 def _literal(path: str) -> str:

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.failures import printable
-from transforms.layout import ledger_name, part_name, run_folder, run_name
-from transforms.ledger import DIGESTS, LedgerLine, uri_digest
+from transforms.layout import part_name, run_folder, run_name
+from transforms.ledger import DIGESTS, LedgerLine, read_ledger, uri_digest
 from transforms.storage import join, storage_for
 
 _THREADS = 16  # part files read at once: on an object store each takes a tenth of a second
@@ -56,7 +56,7 @@ def read_account(output: str, run_id: str) -> Account:
     Raises:
         OSError: the ledger cannot be read.
     """
-    lines = _ledger_lines(output, run_id)
+    lines = read_ledger(output, run_id)
     files = {_file_of(line, run_id): line for line in lines if line.kind != "bucket"}
     folder = run_folder(run_id)
     there = {join(folder, name) for name in storage_for(output).names(join(output, folder))}
@@ -141,22 +141,17 @@ def _digest(lines: Sequence[LedgerLine]) -> int:
 
 
 def _differences(name: str, line: LedgerLine, part: _Part) -> list[str]:
-    """How a file differs from its line; of an earlier file only some rows may count."""
+    """How a file differs from its line; an earlier file must hold what this run read in it."""
     if part.problem is not None:
         return [f"{name} with {line.images:,} images {part.problem}"]
-    if line.kind == "part" and part.rows == part.distinct > line.images:
-        return []
-    if not part.rows == part.distinct == line.images:
+    images, digest = line.images, line.digest
+    if line.kind == "part":
+        images, digest = line.held, line.held_digest
+    if not part.rows == part.distinct == images:
         return [
-            f"{name} holds {part.rows:,} rows of {part.distinct:,} images "
-            f"instead of {line.images:,}"
+            f"{name} holds {part.rows:,} rows of {part.distinct:,} images instead of {images:,}"
         ]
-    if part.digest != line.digest:
-        return [f"{name} holds other images than those listed"]
+    if part.digest != digest:
+        expected = "when this run read it" if line.kind == "part" else "those listed"
+        return [f"{name} holds other images than {expected}"]
     return []
-
-
-def _ledger_lines(output: str, run_id: str) -> list[LedgerLine]:
-    path = join(output, ledger_name(run_id))
-    with storage_for(path).open(path) as file:
-        return [LedgerLine(**json.loads(line)) for line in file.read().splitlines()]

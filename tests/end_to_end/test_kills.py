@@ -20,6 +20,8 @@ from tests.helpers.hosts import HERE
 from tests.helpers.model_fixtures import PHOTOS, ROOT, Command, TinyModel
 from tests.helpers.outputs import part_bytes, part_files, query
 from tests.helpers.portable import Cluster
+from transforms.layout import run_of_part
+from transforms.ledger import read_ledger
 
 MOST_SECONDS = 120.0
 
@@ -80,6 +82,11 @@ def start_launcher(options: list[str], caches: Mapping[str, str]) -> subprocess.
     )
 
 
+def listed_images(output: Path, run_id: str) -> int:
+    """By the ledger, which is there before the first shard."""
+    return sum(line.images for line in read_ledger(str(output), run_id) if line.kind == "bucket")
+
+
 def check_every_image_has_one_row(output: Path, images: int) -> None:
     """No image is missing, none has two rows: nothing finished was done again."""
     (counts,) = query(
@@ -101,6 +108,8 @@ def survive_launcher_kills(
         process.wait()
         after = digests(output)
         assert {name: after.get(name) for name in before} == before
+        for run_id in {str(run_of_part(name.partition("/")[2])) for name in after}:
+            assert listed_images(output, run_id) == images
         if not killed:
             assert process.returncode == 0
             check_every_image_has_one_row(output, images)

@@ -11,7 +11,8 @@ from google.cloud import storage
 from pipeline.options import UsageError
 from pipeline.results.views import connect
 from tests.helpers.gcs_emulator import Proxy, status
-from tests.helpers.made_outputs import FIRST, SECOND, failed, predicted, write_run
+from tests.helpers.made_outputs import FIRST, MODEL, SECOND, failed, predicted, write_run
+from transforms.ledger import LedgerLine, write_ledger
 from transforms.storage import storage_for
 
 
@@ -38,20 +39,37 @@ def test_current_is_the_row_of_the_latest_run_and_errors_are_its_failures(output
     assert errors == [("c", "empty")]
 
 
-def test_a_killed_run_is_unfinished_and_its_rows_count(output: Path) -> None:
+COUNTS = "SELECT run_id, state, listed, skipped, predicted, failed, model FROM runs ORDER BY run_id"
+
+
+def test_a_killed_run_is_unfinished_and_tells_what_it_listed_and_what_it_did(output: Path) -> None:
     (output / "runs" / f"{SECOND}.json").unlink()
     with connect(str(output)) as db:
-        runs = db.execute("SELECT run_id, state, listed FROM runs ORDER BY run_id").fetchall()
+        runs = db.execute(COUNTS).fetchall()
         images = db.execute("SELECT count(*) FROM current").fetchall()
-    assert runs == [(FIRST, "complete", 2), (SECOND, "unfinished", None)]
+    assert runs == [
+        (FIRST, "complete", 2, 0, 1, 1, MODEL),
+        (SECOND, "unfinished", 2, 0, 1, 1, MODEL),
+    ]
     assert images == [(3,)]
 
 
-def test_a_run_killed_before_its_first_shard_is_unfinished_too(output: Path) -> None:
-    (output / "ledger" / "r-20261130T000000-dead.jsonl").touch()
+def test_a_run_killed_before_its_first_shard_tells_what_it_listed(output: Path) -> None:
+    run_id = "r-20261130T000000-dead"
+    lines = [LedgerLine("bucket", "00000", 7, 0, 0), LedgerLine("bucket", "00001", 2, 0, 0)]
+    write_ledger([*lines, LedgerLine("part", "p", 4, 0, 0)], str(output), run_id)
     with connect(str(output)) as db:
-        latest = db.execute("SELECT run_id, state FROM runs ORDER BY run_id DESC").fetchone()
-    assert latest == ("r-20261130T000000-dead", "unfinished")
+        assert db.execute(COUNTS).fetchall()[-1] == (run_id, "unfinished", 9, 4, 0, 0, None)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "no ledger"])
+def test_a_run_without_a_ledger_does_not_know_what_it_listed(output: Path, text: str) -> None:
+    run_id = "r-20261130T000000-dead"
+    (output / "ledger" / f"{run_id}.jsonl").write_text(text)
+    listed = 0 if not text else None
+    with connect(str(output)) as db:
+        latest = db.execute(COUNTS).fetchall()[-1]
+    assert latest == (run_id, "unfinished", listed, listed, 0, 0, None)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,12 @@ def test_part_file_of_another_schema_is_named(output: Path) -> None:
 
 
 EARLIER = part_name("00000-00000", "r-0")
+HELD = ["/y.jpg", "/z.jpg"]
+
+
+def skipped_line(current: list[str]) -> LedgerLine:
+    """The line of an earlier file that held `HELD` when the run read it."""
+    return line("part", EARLIER, current)._replace(held=2, held_digest=uri_digest(HELD))
 
 
 @pytest.mark.parametrize("kept", [["/y.jpg", "/z.jpg"], ["/z.jpg"]], ids=["all", "some"])
@@ -168,29 +174,30 @@ def test_skipped_images_are_counted_from_the_files_of_earlier_runs(
     tmp_path: Path, kept: list[str]
 ) -> None:
     output = str(tmp_path)
-    write_whole_run(output, line("part", EARLIER, kept), skipped=kept)
-    write_part(output, "00000-00000", ["/y.jpg", "/z.jpg"], "r-0")
+    write_whole_run(output, skipped_line(kept), skipped=kept)
+    write_part(output, "00000-00000", HELD, "r-0")
     expected = BALANCED._replace(listed=6 + len(kept), skipped=len(kept))
     assert read_account(output, RUN) == expected
 
 
+@pytest.mark.parametrize("skipped", [HELD, ["/z.jpg"]], ids=["all", "some"])
 @pytest.mark.parametrize(
     ("there", "difference"),
     [
-        (None, "with 2 images is missing"),
-        (["/y.jpg"], "holds 1 rows of 1 images instead of 2"),
-        (["/y.jpg", "/x.jpg"], "holds other images than those listed"),
+        (None, "with {} images is missing"),
+        (["/z.jpg"], "holds 1 rows of 1 images instead of 2"),
+        (["/z.jpg", "/x.jpg"], "holds other images than when this run read it"),
+        ([*HELD, "/x.jpg"], "holds 3 rows of 3 images instead of 2"),
     ],
-    ids=["gone", "fewer", "others"],
+    ids=["gone", "fewer", "others", "more"],
 )
-def test_earlier_file_that_no_longer_holds_what_was_skipped_is_named(
-    tmp_path: Path, there: list[str] | None, difference: str
+def test_earlier_file_that_is_no_longer_what_this_run_read_is_named(
+    tmp_path: Path, there: list[str] | None, difference: str, skipped: list[str]
 ) -> None:
-    skipped = ["/y.jpg", "/z.jpg"]
-    write_whole_run(str(tmp_path), line("part", EARLIER, skipped), skipped=skipped)
+    write_whole_run(str(tmp_path), skipped_line(skipped), skipped=skipped)
     if there is not None:
         write_part(str(tmp_path), "00000-00000", there, "r-0")
-    assert differences(tmp_path) == (f"{EARLIER} {difference}",)
+    assert differences(tmp_path) == (f"{EARLIER} {difference.format(len(skipped))}",)
 
 
 @pytest.mark.parametrize(
