@@ -7,6 +7,7 @@ run from a Flex Template it does not know the job: that must be over.
 import click
 
 from pipeline.console.command import LOCATION, SETTINGS, OneLineErrors, importing_beam
+from pipeline.running.run_log import run_log
 
 _PROG = "python -m pipeline.finish"
 
@@ -21,21 +22,21 @@ def main(context: click.Context, /, output: str, run_id: str) -> None:
     RUN_ID is the name of a file in OUTPUT/ledger. A run from a Flex Template is accounted for as it
     is: wait for the end of its job first.
     """
-    with importing_beam():
-        from pipeline.running import conclusion
-        from pipeline.running.beam_options import parse_beam_options
-        from pipeline.running.launch import RunFailedError, finish
-        from pipeline.running.run_facts import read_start
+    with run_log() as log:
+        with importing_beam():
+            from pipeline.running import conclusion
+            from pipeline.running.beam_options import parse_beam_options
+            from pipeline.running.launch import RunFailedError, finish
+            from pipeline.running.run_facts import read_start
 
-    start = read_start(output, run_id)
-    configuration = start.configuration
-    beam_options = parse_beam_options(configuration["beam_options"])
-    try:
-        outcome = finish(start, beam_options, say=lambda line: click.echo(line, err=True))
-    except RunFailedError as error:
-        context.exit(
-            conclusion.report_failure(error, "the command that began the run, with --resume")
-        )
+        start = read_start(output, run_id)
+        configuration = start.configuration
+        beam_options = parse_beam_options(configuration["beam_options"])
+        try:
+            outcome = finish(start, beam_options, say=lambda line: click.echo(line, err=True))
+        except RunFailedError as error:
+            again = "the command that began the run, with --resume"
+            context.exit(conclusion.report_failure(error, again, log))
     click.echo(conclusion.summary(outcome, output, configuration["resume"]))
     context.exit(conclusion.exit_code(outcome, output, configuration["max_failure_rate"]))
 

@@ -279,6 +279,13 @@ class RunOptions(NetworkOptions):
         metavar="SHARE",
         help="Finish with exit code 3 if a larger share of the images failed.",
     )
+    verbose: bool = option(
+        "--verbose",
+        False,
+        group="Running",
+        help="Show warnings of Beam and what its workers print, which otherwise go to a file that "
+        "is named when the run fails.",
+    )
     dry_run: Literal["text", "json"] | None = option(
         "--dry-run",
         group="Planning",

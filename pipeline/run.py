@@ -1,7 +1,7 @@
 """`python -m pipeline.run`: classify images, one Parquet row each.
 
 Exit codes: 0 done; 1 the run failed; 2 wrong usage or configuration, found before anything ran;
-3 too many failures; 4 the ledger does not balance.
+3 too many failures; 4 the ledger does not balance; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,19 @@ import click
 
 from pipeline.console.command import (
     ARGUMENTS,
-    INTERRUPTED,
     SETTINGS,
     GroupedCommand,
     importing_beam,
     options_from,
     version_option,
 )
+from pipeline.console.stopping import exit_code_of
 from pipeline.options import RunOptions
+from pipeline.running.run_log import run_log
 
 if TYPE_CHECKING:
+    from pipeline.running.outcome import Outcome
+    from pipeline.running.run_facts import Start
     from pipeline.running.runner import Runner
 
 _PROG: Final = "python -m pipeline.run"
@@ -44,36 +47,45 @@ def main(context: click.Context, /, **given: Any) -> None:
     options = RunOptions(**given, beam_options=tuple(context.args))
     flags = [flag for parameter in context.command.params for flag in parameter.opts]
     try:
-        code = _run(options, flags, context.meta[ARGUMENTS])
-    except KeyboardInterrupt:
+        end = _run(options, flags, context.meta[ARGUMENTS])
+    except KeyboardInterrupt as interrupt:
         click.echo("stopped before anything ran", err=True)
-        code = INTERRUPTED
-    context.exit(code)
+        context.exit(exit_code_of(interrupt))
+    context.exit(end if isinstance(end, int) else _conclude(end, options))
 
 
-def _run(options: RunOptions, flags: Sequence[str], arguments: Sequence[str]) -> int:
-    """Plans or runs, and says what came of it."""
-    with importing_beam():  # which takes a second: --help does without
-        from pipeline.running import conclusion
-        from pipeline.running.launch import RunFailedError, launch
-        from pipeline.running.run_facts import Start
-        from pipeline.running.runner import settle_runner
-        from transforms.storage.billing import bill_to
+def _run(
+    options: RunOptions, flags: Sequence[str], arguments: Sequence[str]
+) -> "Outcome | Start | int":
+    """Plans or runs; an exit code where all is said."""
+    with run_log(options.verbose) as log:
+        with importing_beam():  # which takes a second: --help does without
+            from pipeline.running.conclusion import report_failure, resume_command
+            from pipeline.running.launch import RunFailedError, launch
+            from pipeline.running.runner import settle_runner
+            from transforms.storage.billing import bill_to
 
-    bill_to(options.billing_project)
-    runner = settle_runner(options, flags)
-    if options.dry_run:
-        click.echo(_plan(options, runner))
+        bill_to(options.billing_project)
+        runner = settle_runner(options, flags)
+        if options.dry_run:
+            click.echo(_plan(options, runner))
+            return 0
+        try:
+            return launch(options, runner, _say, log)
+        except RunFailedError as error:
+            return report_failure(error, resume_command(_PROG, arguments), log)
+
+
+def _conclude(end: "Outcome | Start", options: RunOptions) -> int:
+    """Says what came of a run; the exit code."""
+    from pipeline.running import conclusion
+    from pipeline.running.run_facts import Start
+
+    if isinstance(end, Start):
+        click.echo(conclusion.submitted(end))
         return 0
-    try:
-        outcome = launch(options, runner, _say)
-    except RunFailedError as error:
-        return conclusion.report_failure(error, conclusion.resume_command(_PROG, arguments))
-    if isinstance(outcome, Start):
-        click.echo(conclusion.submitted(outcome))
-        return 0
-    click.echo(conclusion.summary(outcome, options.output, options.resume))
-    return conclusion.exit_code(outcome, options.output, options.max_failure_rate)
+    click.echo(conclusion.summary(end, options.output, options.resume))
+    return conclusion.exit_code(end, options.output, options.max_failure_rate)
 
 
 def _plan(options: RunOptions, runner: "Runner") -> str:

@@ -1,12 +1,12 @@
 """Rows of earlier runs in the output folder, and whether they are still current."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.pvalue import PBegin, PCollection, TaggedOutput
+from apache_beam.pvalue import PBegin, TaggedOutput
 
 from transforms.failures import printable
 from transforms.layout import PREDICTIONS, run_of_part
@@ -73,15 +73,12 @@ def is_current(row: EarlierRow, image: ListedImage, retry_all_errors: bool) -> b
     return _agree(row.byte_size, image.byte_size) and _agree(row.last_modified, image.last_modified)
 
 
-class Earlier(NamedTuple):
-    """The rows of earlier runs, and for each of their files a line that says what it holds."""
-
-    rows: PCollection[EarlierRow]
-    held: PCollection[LedgerLine]
-
-
 class ReadEarlierRows(beam.PTransform):
-    """The rows of all earlier runs; none unless the run resumes."""
+    """The rows of all earlier runs; none unless the run resumes.
+
+    Its outputs are `rows` of `EarlierRow`, and `held` of `LedgerLine`, which say for each file what
+    it holds.
+    """
 
     def __init__(self, output: str, run_id: str, model: str, resume: bool) -> None:
         """`model` is the value of the column of that name in the run that asks."""
@@ -91,17 +88,16 @@ class ReadEarlierRows(beam.PTransform):
         self._model = model
         self._resume = resume
 
-    def expand(self, p: PBegin) -> Earlier:
+    def expand(self, p: PBegin) -> Any:  # of several outputs Beam would warn
         """Lists the part files, then reads them on any worker."""
         read = beam.FlatMap(_rows_and_held, self._output, self._model)
-        rows, held = (
+        return (
             p
             | "Output" >> beam.Create([self._output] if self._resume else [])
             | "Parts" >> beam.FlatMap(earlier_parts, self._run_id).with_output_types(str)
             | "Spread" >> beam.Reshuffle()
             | "Rows" >> read.with_outputs("held", main="rows")
         )
-        return Earlier(rows, held)
 
 
 def _rows_and_held(

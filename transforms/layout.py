@@ -3,6 +3,7 @@
 predictions/run_id=<run>/part-<shard>.parquet   the rows: nothing but whole files lies here
 ledger/<run>.jsonl                              what was listed, cut into shards and skipped
 ledger/<run>.json                               how the run was started
+ledger/claim-<number>.json                      which run is at work here: the highest number counts
 runs/<run>.json                                 written last: the run is complete
 .staging-*                                      files that are being written
 """
@@ -16,6 +17,7 @@ RUN_FOLDER: Final = "run_id="  # below `PREDICTIONS`, by Hive's convention
 LEDGERS: Final = "ledger"
 RUNS: Final = "runs"
 RUN_PREFIX: Final = "r-"  # of every run's id
+CLAIMS: Final = f"{LEDGERS}/claim-"
 STAGING: Final = ".staging-"  # directly in the output folder, where no reader looks
 PARTS: Final = f"{PREDICTIONS}/*/*.parquet"  # every part file, as a glob
 
@@ -48,6 +50,11 @@ def start_name(run_id: str) -> str:
     return f"{LEDGERS}/{run_id}.json"
 
 
+def claim_name(number: int) -> str:
+    """The file below the output folder by which a run holds that folder."""
+    return f"{CLAIMS}{number:05d}.json"
+
+
 def run_name(run_id: str) -> str:
     """The run's own file below the output folder."""
     return f"{RUNS}/{run_id}.json"
@@ -64,4 +71,4 @@ def own_prefixes() -> tuple[str, ...]:
     Nothing but these: an output folder may have been somebody's folder of images before.
     """
     runs = (f"{folder}/{RUN_PREFIX}" for folder in (LEDGERS, RUNS))
-    return (f"{PREDICTIONS}/{RUN_FOLDER}", *runs, STAGING)
+    return (f"{PREDICTIONS}/{RUN_FOLDER}", *runs, CLAIMS, STAGING)

@@ -96,8 +96,8 @@ class PooledMap(beam.DoFn, Generic[InT, OutT]):
         return result
 
     def teardown(self) -> None:
-        """Ends the pool."""
-        self._pool.shutdown(cancel_futures=True)
+        """Ends the pool; a read that hangs holds up nobody who was told to stop."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _timed(self, element: InT) -> tuple[OutT, int]:
         started = time.perf_counter_ns()

@@ -13,11 +13,11 @@ import click
 from click.shell_completion import CompletionItem
 
 from pipeline import __version__
+from pipeline.console.stopping import exit_code_of, stoppable
 from pipeline.options import NetworkOptions, Option, UsageError, options_of
 from transforms.models.errors import ModelError
 
 ARGUMENTS: Final = "mobilenet_beam.arguments"
-INTERRUPTED: Final = 130
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _LEAST_RATIO: Final = 0.6
 _EQUALLY_NEAR: Final = 0.01
@@ -54,7 +54,7 @@ class GroupedOption(click.Option):
 class OneLineErrors(click.Command):
     """Ends with one line on standard error and exit code 2 for any mistake of the user's.
 
-    Ctrl-C ends it with exit code 130 and no traceback.
+    Ctrl-C ends it with exit code 130 and SIGTERM with 143, without a traceback.
     """
 
     def main(self, *args: Any, **extra: Any) -> Any:
@@ -65,7 +65,8 @@ class OneLineErrors(click.Command):
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
         try:
-            return int(super().main(*args, **extra) or 0)
+            with stoppable():
+                return int(super().main(*args, **extra) or 0)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             return error.exit_code
@@ -76,8 +77,8 @@ class OneLineErrors(click.Command):
             return _refuse(message[:1].lower() + message[1:], error.exit_code)
         except (UsageError, ModelError) as error:
             return _refuse(str(error))
-        except (click.Abort, KeyboardInterrupt):
-            return INTERRUPTED
+        except (click.Abort, KeyboardInterrupt) as error:
+            return exit_code_of(error)
 
 
 class GroupedCommand(OneLineErrors):

@@ -69,6 +69,22 @@ def follow(job: Job, options: PipelineOptions, say: Callable[[str], None]) -> tu
     return (now.current_state_time - now.create_time).total_seconds(), metrics
 
 
+def is_over(job: Job, options: PipelineOptions, say: Callable[[str], None]) -> bool:
+    """Whether a job is known to have ended, one way or another; `options` are Beam's of any run."""
+    given = options.get_all_options(drop_default=True)
+    of_job = {"project": job.project, "region": job.region}
+    try:
+        client = DataflowApplicationClient(PipelineOptions.from_dictionary(given | of_job))
+        ask_once: Any = DataflowApplicationClient.get_job.__wrapped__  # Beam tries for minutes
+        state = ask_once(client, job.id).current_state
+    # The client raises what the libraries below it raise: there is no common class.
+    except Exception as error:
+        say(f"job {job.id} may still run, which the service does not tell: {error}; see {job.link}")
+        return False
+    ended = DataflowPipelineResult.api_jobstate_to_pipeline_state(state)
+    return bool(PipelineState.is_terminal(ended))
+
+
 def _reason(client: DataflowApplicationClient, job: Job) -> str:
     """The last error message of the job that says more than that a work item failed."""
     errors: list[str] = []

@@ -1,4 +1,7 @@
-"""The account of a run: what was listed against what lies on disk."""
+"""The account of a run: whether what lies on disk is what was listed.
+
+The ledger says what has to be there, the account whether it is; metrics count what a run does.
+"""
 
 import json
 from collections import Counter
@@ -20,7 +23,7 @@ _THREADS = 16  # part files read at once: on an object store each takes a tenth 
 
 
 class PartFile(NamedTuple):
-    """One file of this run as it was read back."""
+    """A file of this run."""
 
     path: str  # below the output folder
     rows: int
@@ -50,8 +53,10 @@ class Account(NamedTuple):
         return self.failed / tried if tried else 0.0
 
 
-def read_account(output: str, run_id: str) -> Account:
+def read_account(output: str, run_id: str, began_meanwhile: Sequence[str] = ()) -> Account:
     """Reads the ledger and every part file it names, and compares them by count and by URI.
+
+    `began_meanwhile` are other runs into `output`, which may have done the same images.
 
     Raises:
         OSError: the ledger cannot be read.
@@ -74,6 +79,11 @@ def read_account(output: str, run_id: str) -> Account:
             errors.update(part.errors)
     extra = sorted(there - files.keys())
     differences += [f"{printable(name)} belongs to no shard" for name in extra]
+    differences += [
+        f"{other} wrote here at the same time: an image may have a row of each, of which that of "
+        f"{max(other, run_id)} is current"
+        for other in began_meanwhile
+    ]
     failed = errors.total()
     return Account(
         listed=sum(line.images for line in lines if line.kind == "bucket"),
@@ -95,7 +105,7 @@ def write_run(output: str, run_id: str, facts: dict[str, Any]) -> None:
 
 
 class _Part(NamedTuple):
-    """What a part file holds, or why that is not known."""
+    """What a part file holds, or the `problem` why that is not known."""
 
     digest: int
     rows: int

@@ -1,4 +1,4 @@
-"""Beam's own options: passed on untouched, but never silently misspelt."""
+"""Beam's own options, parsed; one that Beam does not know is refused."""
 
 import difflib
 import re

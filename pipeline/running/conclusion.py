@@ -1,18 +1,18 @@
-"""What a person reads when a run has ended, one way or another, and the exit code for a script."""
+"""What is printed when a run has ended, and the exit code."""
 
 import re
 import shlex
-import tempfile
-import traceback
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
-from pipeline.console.command import INTERRUPTED
+from pipeline.console.stopping import exit_code_of, interrupt_of
 from pipeline.running.account import Account
-from pipeline.running.launch import Outcome, RunFailedError
-from pipeline.running.run_facts import Start
+from pipeline.running.launch import RunFailedError
+from pipeline.running.outcome import Outcome
+from pipeline.running.run_facts import Job, Start
+from pipeline.running.run_log import RunLog
 from transforms.layout import PREDICTIONS, run_folder
 from transforms.storage import join
 
@@ -21,7 +21,7 @@ _FAILED, _TOO_MANY_FAILURES, _UNBALANCED = 1, 3, 4
 
 
 def summary(outcome: Outcome, output: str, resume: bool) -> str:
-    """What a person wants to know after a run whose rows are in `output`."""
+    """What is printed after a run whose rows are in `output`."""
     account = outcome.account
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in account.errors.items())
     rate = f", {outcome.images_per_second:,.0f} images/s" if outcome.images_per_second else ""
@@ -47,7 +47,7 @@ def _skipped(account: Account) -> str:
 
 
 def _next_commands(output: str, resume: bool) -> list[str]:
-    """What to type to see the rows; after several runs those of the latest."""
+    """Commands that show the rows; after several runs the latest row of each image."""
     files = re.sub(r"[*?[]", r"[\g<0>]", join(output, PREDICTIONS)) + "/*/*.parquet"
     table, order = "'" + files.replace("'", "''") + "'", "run_id"
     # DuckDB takes folders such as label=cat/ for columns, before those in the files.
@@ -62,12 +62,12 @@ def _next_commands(output: str, resume: bool) -> list[str]:
 
 
 def _double_quoted(text: str) -> str:
-    """One word of a shell's; SQL is full of single quotes."""
+    """`text` as one argument in a shell; SQL itself needs single quotes."""
     return '"' + re.sub(r'[\\"$`]', r"\\\g<0>", text) + '"'
 
 
 def submitted(start: Start) -> str:
-    """What a person needs of a job that goes on without this process."""
+    """What is printed of a job that goes on without this process."""
     if start.job is None:
         return f"run {start.run_id}: no job was created, as --template_location or --dry_run asks"
     return "\n".join(
@@ -79,30 +79,46 @@ def _images(count: int) -> str:
     return f"{count:,} image" if count == 1 else f"{count:,} images"
 
 
-def report_failure(failure: RunFailedError, command: str) -> int:
-    """Says why there is no outcome, and what `command` goes on from there; the exit code."""
+def report_failure(failure: RunFailedError, command: str, log: RunLog) -> int:
+    """Prints why a run ended early and the `command` that goes on; returns the exit code."""
     error, start = failure.__cause__, failure.start
     assert error is not None  # it is only ever raised from one
-    if _is_interrupt(error) and start.job is not None:
-        click.echo("stopped waiting; the job goes on. To end the run when it is done:", err=True)
-        click.echo(f"  {start.finish_command}", err=True)
-        return INTERRUPTED
+    interrupt = interrupt_of(error)
     if start.job is not None and not _is_job_failure(error):
-        click.echo(f"error: lost sight of job {start.job.id}: {cause(error)}", err=True)
-        click.echo(f"  {start.job.link}", err=True)
-        click.echo("  the job may go on. To end the run when it is done:", err=True)
-        click.echo(f"  {start.finish_command}", err=True)
-        return _FAILED
-    kept = f"{failure.finished:,} shards" if failure.finished != 1 else "1 shard"
-    kept = f"{kept} of {start.run_id} are finished and kept" if failure.finished else ""
-    if _is_interrupt(error):
-        click.echo("stopped", err=True)
+        lines = _of_job_that_goes_on(start, start.job, None if interrupt else error)
     else:
-        click.echo(f"error: the run failed: {cause(error)}", err=True)
-        click.echo(f"  the traceback is in {_keep_traceback(error)}", err=True)
-    click.echo(f"  {kept or 'no shard was finished'}; to go on from here:", err=True)
-    click.echo(f"  {command}", err=True)
-    return INTERRUPTED if _is_interrupt(error) else _FAILED
+        kept = f"{failure.finished:,} shards" if failure.finished != 1 else "1 shard"
+        kept = f"{kept} of {start.run_id} are finished and kept" if failure.finished else ""
+        lines = [
+            *(_stopped(log) if interrupt else _failed(error, log)),
+            f"  {kept or 'no shard was finished'}; to go on from here:",
+            f"  {command}",
+        ]
+    click.echo("\n".join(lines), err=True)
+    return exit_code_of(interrupt) if interrupt else _FAILED
+
+
+def _of_job_that_goes_on(start: Start, job: Job, error: BaseException | None) -> list[str]:
+    """`error` is why this process waits no longer; None if it was told to stop."""
+    if error is None:
+        return [
+            "stopped waiting; the job goes on. To end the run when it is done:",
+            f"  {start.finish_command}",
+        ]
+    return [
+        f"error: lost sight of job {job.id}: {cause(error)}",
+        f"  {job.link}",
+        "  the job may go on. To end the run when it is done:",
+        f"  {start.finish_command}",
+    ]
+
+
+def _stopped(log: RunLog) -> list[str]:
+    return ["stopped", *([f"  there were warnings, in {log.path}"] if log.path else [])]
+
+
+def _failed(error: BaseException, log: RunLog) -> list[str]:
+    return [f"error: the run failed: {cause(error)}", f"  the traceback is {log.keep(error)}"]
 
 
 def _is_job_failure(error: BaseException) -> bool:
@@ -112,16 +128,9 @@ def _is_job_failure(error: BaseException) -> bool:
 
 
 def resume_command(command: str, arguments: Sequence[str]) -> str:
-    """What goes on from what `command` began with these arguments, as a shell takes it."""
+    """The shell command that goes on from what `command` did with these arguments."""
     resume = [] if "--resume" in arguments else ["--resume"]
     return shlex.join([*command.split(), *arguments, *resume])
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is at the bottom of it; Beam wraps that as it wraps any exception."""
-    return error is not None and (
-        isinstance(error, KeyboardInterrupt) or _is_interrupt(error.__context__)
-    )
 
 
 def cause(error: BaseException) -> str:
@@ -130,21 +139,8 @@ def cause(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _keep_traceback(error: BaseException) -> str:
-    """The path of a log with the whole traceback, or why there is none: the disk may be full."""
-    text = "".join(traceback.format_exception(error))
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="mobilenet-beam-", suffix=".log", delete=False
-        ) as file:
-            file.write(text)
-    except OSError as why:
-        return f"no file ({why.strerror})"
-    return file.name
-
-
 def exit_code(outcome: Outcome, output: str, max_failure_rate: float) -> int:
-    """By what the account says; a code that is not 0 is explained."""
+    """The exit code that follows from the account; prints why if it is not 0."""
     account = outcome.account
     if account.differences:
         click.echo("error: the ledger does not balance:", err=True)

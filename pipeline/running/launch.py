@@ -1,30 +1,36 @@
-"""Runs the pipeline and accounts for it."""
+"""Checks, claims the output, and runs the pipeline: from the options of a user to its outcome."""
 
-import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
-from typing import NamedTuple
 
 import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult
 
+from pipeline.console.stopping import on_stop, stop_this_process
 from pipeline.dataflow.options import accelerator_hint, complete_options
 from pipeline.graph import Labelling, Result, build
 from pipeline.options import RunOptions, UsageError
-from pipeline.running.account import Account, read_account, write_run
-from pipeline.running.lost_workers import notice_lost_workers
+from pipeline.running.claim import HeldOutput, claimed
 from pipeline.running.metrics import Metrics, metrics_of
-from pipeline.running.preflight import check_options, check_output, check_sources
+from pipeline.running.outcome import Outcome, conclude
+from pipeline.running.preflight import (
+    check_claimed,
+    check_options,
+    check_output,
+    check_sources,
+)
 from pipeline.running.progress import shown_progress
 from pipeline.running.run_facts import Job, Start, write_start
-from pipeline.running.run_ids import new_run_id
+from pipeline.running.run_ids import listed_run_ids, new_run_id
+from pipeline.running.run_log import RunLog
 from pipeline.running.runner import Runner, model_choice
+from pipeline.running.workers import notice_lost_workers, tended_workers
 from transforms.decode_images import Preprocessing
 from transforms.layout import run_folder
 from transforms.list_images import sources_of
@@ -37,22 +43,6 @@ Say = Callable[[str], None]
 MakeGraph = Callable[[beam.Pipeline], object]
 
 
-class Outcome(NamedTuple):
-    """A run that has ended."""
-
-    run_id: str
-    model: str
-    seconds: float  # of the pipeline itself, listing to last file
-    account: Account
-    notes: tuple[str, ...] = ()  # what was found out on a model of the user's own
-
-    @property
-    def images_per_second(self) -> float:
-        """Rows written in this run for each second."""
-        tried = self.account.predicted + self.account.failed
-        return tried / self.seconds if self.seconds else 0.0
-
-
 class RunFailedError(Exception):
     """A run that ended before its account; the cause is chained. Finished shards are kept."""
 
@@ -63,16 +53,18 @@ class RunFailedError(Exception):
         self.finished = finished
 
 
-def launch(options: RunOptions, runner: Runner, say: Say) -> Outcome | Start:
+def launch(options: RunOptions, runner: Runner, say: Say, log: RunLog) -> Outcome | Start:
     """Checks, resolves the model, runs and reads back what was written.
 
-    What comes back has ended, or only started: on Dataflow nobody needs to wait for it.
+    What comes back has ended, or only started: on Dataflow nobody needs to wait for it. `say` gets
+    lines for the user, `log` what worker processes print.
 
     Raises:
         UsageError: nothing has run, because something cannot be as asked for.
         ModelError: nothing has run, because the model cannot be.
         RunFailedError: it began, and ended before its time.
     """
+    on_stop(retries.shared.stop)
     check_options(options, runner)
     sources = sources_of(options.inputs, options.manifests, options.manifest_column)
     check_sources(sources)
@@ -88,17 +80,18 @@ def launch(options: RunOptions, runner: Runner, say: Say) -> Outcome | Start:
         siblings=runner.has_siblings,
         accelerator=accelerator_hint(runner),
     )
-    # Beam warns of what no user can change, and logs what it then raises.
-    logging.getLogger().setLevel(logging.CRITICAL + 1)
-    # The threads that talk to other processes print what they die of, and then the run raises it.
-    if not runner.is_local or runner.has_siblings:
-        threading.excepthook = lambda _: None
-    with _failing_as(start):
-        if not runner.is_dataflow:
-            return _conclude(start, *_run(runner, make_graph))
-        start = start._replace(job=_submit(runner, start.run_id, make_graph))
-    with _failing_as(start):
-        write_start(start)
+    is_over = partial(_is_over, options=runner.options, say=say)
+    with claimed(start.output, start.run_id, say, is_over, stop_this_process) as held:
+        there = check_claimed(start.output, start.run_id, options.resume)
+        with _failing_as(start, held):
+            if not runner.is_dataflow:
+                ended = _run(runner, make_graph, log)
+                return conclude(start, *ended, began_meanwhile=_others(start, there))
+            start = start._replace(job=_submit(runner, start.run_id, make_graph))
+        with _failing_as(start):
+            write_start(start)
+            if start.job is not None:
+                held.pass_to(start.job)
     return start if start.job is None or options.no_wait else finish(start, runner.options, say)
 
 
@@ -112,20 +105,21 @@ def finish(start: Start, options: PipelineOptions, say: Say) -> Outcome:
     """
     with _failing_as(start):
         if start.job is None:
-            return _conclude(start, 0.0, None)
+            return conclude(start, 0.0, None)
         from pipeline.dataflow.job import follow  # Dataflow's client takes a second to import
 
         say(f"job {start.job.id}: {start.job.link}")
-        return _conclude(start, *follow(start.job, options, say))
+        return conclude(start, *follow(start.job, options, say))
 
 
 @contextmanager
-def _failing_as(start: Start) -> Iterator[None]:
+def _failing_as(start: Start, held: HeldOutput | None = None) -> Iterator[None]:
     try:
         yield
     # Whatever comes out of a runner, Ctrl-C included: what it has written stays.
     except (Exception, KeyboardInterrupt) as error:
-        raise RunFailedError(start, _finished_shards(start)) from error
+        cause = (held and held.loss) or error
+        raise RunFailedError(start, _finished_shards(start)) from cause
 
 
 def _finished_shards(start: Start) -> int:
@@ -135,27 +129,15 @@ def _finished_shards(start: Start) -> int:
         return 0
 
 
-def _conclude(start: Start, seconds: float, metrics: Metrics | None) -> Outcome:
-    """Accounts for a run that has ended after `seconds`, and puts its runs/<run>.json in place."""
-    account = read_account(start.output, start.run_id)
-    outcome = Outcome(start.run_id, start.model, seconds, account, start.notes)
-    facts = {
-        "complete": not account.differences,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(outcome.images_per_second, 1),
-        "listed": account.listed,
-        "duplicates": account.duplicates,
-        "predicted": account.predicted,
-        "failed": account.failed,
-        "skipped": account.skipped,
-        "skipped_errors": account.skipped_errors,
-        "errors": account.errors,
-        "differences": list(account.differences),
-        "metrics": metrics.facts() if metrics else {},
-        "files": [file._asdict() for file in account.files],
-    }
-    write_run(start.output, start.run_id, start.facts() | facts)
-    return outcome
+def _others(start: Start, there: Set[str]) -> list[str]:
+    """Runs that have begun since those that were `there`, which a claim should have prevented."""
+    return sorted(listed_run_ids(start.output) - there - {start.run_id})
+
+
+def _is_over(job: Job, options: PipelineOptions, say: Say) -> bool:
+    from pipeline.dataflow.job import is_over  # Dataflow's client takes a second to import
+
+    return is_over(job, options, say)
 
 
 def _labelling(options: RunOptions, artifact: Artifact) -> Labelling:
@@ -194,7 +176,7 @@ def _submit(runner: Runner, run_id: str, make_graph: MakeGraph) -> Job | None:
     return submit(p)
 
 
-def _run(runner: Runner, make_graph: MakeGraph) -> tuple[float, Metrics]:
+def _run(runner: Runner, make_graph: MakeGraph, log: RunLog) -> tuple[float, Metrics]:
     notice_lost_workers()
     # `DirectRunner` would first try to download another runner: the in-process one is pinned.
     p = beam.Pipeline(
@@ -202,10 +184,21 @@ def _run(runner: Runner, make_graph: MakeGraph) -> tuple[float, Metrics]:
     )
     make_graph(p)
     started = time.monotonic()
-    with shown_progress(), retries.shared.ended_by_interrupts():
+    with shown_progress(), tended_workers(log):
         try:
             result = p.run()
-            result.wait_until_finish()
+            with _cancelled_on_stop(result):
+                result.wait_until_finish()
             return time.monotonic() - started, metrics_of(result)
         except grpc.RpcError as error:
             raise RuntimeError(f"the job service is gone: {error.details()}") from error
+
+
+@contextmanager
+def _cancelled_on_stop(result: PipelineResult) -> Iterator[None]:
+    """A job that runs elsewhere does not go on when whoever waits for it is told to stop."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        result.cancel()
+        raise

@@ -11,7 +11,7 @@ from transforms.metrics import NAMESPACE
 
 
 class Distribution(NamedTuple):
-    """Of integer values; the mean is `total / values`."""
+    """How many integer `values` there are, and their sum, minimum and maximum."""
 
     values: int
     total: int
@@ -19,7 +19,7 @@ class Distribution(NamedTuple):
     most: int
 
     def merged(self, other: "Distribution") -> "Distribution":
-        """Of the values of both."""
+        """That of the values of both."""
         return Distribution(
             self.values + other.values,
             self.total + other.total,

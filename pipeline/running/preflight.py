@@ -1,13 +1,14 @@
 """What can be known to fail is found before anything runs."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from apache_beam.options.pipeline_options import PortableOptions, WorkerOptions
 
 from pipeline.dataflow.options import check_dataflow
 from pipeline.options import RunOptions, UsageError
-from pipeline.running.run_ids import earlier_run_ids
+from pipeline.running.run_ids import earlier_run_ids, listed_run_ids
 from pipeline.running.runner import Runner
 from transforms.list_images import Source, manifest_lines
 from transforms.storage import is_local, storage_for
@@ -84,15 +85,38 @@ def check_output(output: str, resume: bool) -> set[str]:
     storage = storage_for(output)
     if is_local(output) and os.path.isfile(local_path(output)):
         raise UsageError(f"--output {output!r} is a file; give a folder, which may be a new one")
-    try:
+    with _one_line(output):
         earlier = earlier_run_ids(output)
         if resume or not earlier:
             storage.check_writable(output)
+    check_unused(output, earlier, resume)
+    return earlier
+
+
+def check_claimed(output: str, run_id: str, resume: bool) -> set[str]:
+    """No run that ended since `check_output` is in the way of one that has claimed the output.
+
+    Returns:
+        The ids of all runs that have listed their images.
+
+    Raises:
+        UsageError: one is.
+    """
+    with _one_line(output):
+        there = listed_run_ids(output)
+    check_unused(output, there, resume)
+    if any(other >= run_id for other in there):
+        raise UsageError(f"a run into --output {output!r} has just ended: start this one again")
+    return there
+
+
+@contextmanager
+def _one_line(output: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--output {output!r} cannot be written: {reason}") from error
-    check_unused(output, earlier, resume)
-    return earlier
 
 
 def check_unused(output: str, earlier: set[str], resume: bool) -> None:

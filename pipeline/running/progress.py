@@ -30,7 +30,7 @@ class Standing(NamedTuple):
     outage: str = ""  # what the storage fails with, if it does
 
     def __str__(self) -> str:
-        """How many are done, the speed and the time left at that speed, or what is waited for."""
+        """How many are done, the speed and the time left at that speed; and any outage."""
         text = self._standing()
         return f"{text}; {self.outage}" if self.outage else text
 
@@ -46,17 +46,17 @@ class Standing(NamedTuple):
 
 
 class Progress:
-    """Reads counts, those of this process if not told otherwise, from where they are now."""
+    """What has been done since this was made, and how fast."""
 
     def __init__(self, counts: Callable[[], Mapping[str, int]] = local_counts) -> None:
-        """Starts the clock."""
+        """`counts` gives the metrics at any moment, by default those of this process."""
         self._started = time.monotonic()
         self._counts = counts
         self._before = counts()
         self._first: tuple[float, int] | None = None  # when images were first done, and how many
 
     def standing(self) -> Standing:
-        """What was done since the start, and how fast."""
+        """At this moment."""
         counts = {k: n - self._before.get(k, 0) for k, n in self._counts().items()}
         failed = sum(counts.get(reason, 0) for reason in RETRYABLE)
         done = counts.get(PREDICTED, 0) + failed
@@ -91,7 +91,7 @@ def _show_bar(progress: Progress, stop: threading.Event, console: Console) -> No
         task = bar.add_task("", total=None)
         while not stop.wait(_BAR_INTERVAL_S):
             now = progress.standing()
-            total = now.due if now.done else None  # before that the bar only says "at work"
+            total = now.due if now.done else None  # before, the bar moves without a length
             bar.update(task, total=total, completed=now.done, description=str(now))
             bar.refresh()
 

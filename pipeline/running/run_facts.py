@@ -1,4 +1,4 @@
-"""What is known of a run when it starts, kept so that another process can end it."""
+"""What is known of a run when it starts, written down so that `pipeline.finish` can end it."""
 
 import json
 import shlex
@@ -90,7 +90,7 @@ def write_start(start: Start) -> None:
 
 
 def read_start(output: str, run_id: str) -> Start:
-    """Reads it again.
+    """Reads what `write_start` wrote.
 
     Raises:
         UsageError: there is no such run, or none that another process could end.

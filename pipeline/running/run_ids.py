@@ -1,4 +1,4 @@
-"""What a run is called: its time and four random digits, in an order that no clock can turn."""
+"""Run ids: a time and four random digits. Each sorts after those of all earlier runs."""
 
 import re
 import secrets
@@ -16,10 +16,10 @@ _SECOND: Final = timedelta(seconds=1)
 
 
 def new_run_id(earlier: Iterable[str], now: datetime) -> str:
-    """Such as r-20261123T101500-a1b2: sorts by time, and no reader takes it for a number.
+    """Such as r-20261123T101500-a1b2, which no reader takes for a number.
 
-    The rows of the latest run are the current ones, so a run sorts behind all `earlier` ones
-    even where the clock went back, or has not gone on since.
+    The rows of the latest run are the current ones. So the time is later than that of all `earlier`
+    runs even if the clock was set back, or if they began in the same second.
     """
     times = [_time_of(run_id) for run_id in earlier]
     time = max([now.astimezone(timezone.utc), *(t + _SECOND for t in times if t is not None)])
@@ -27,24 +27,32 @@ def new_run_id(earlier: Iterable[str], now: datetime) -> str:
 
 
 def earlier_run_ids(output: str) -> set[str]:
-    """The runs that left anything below `output`, whole or killed.
+    """The runs that wrote anything below `output`, complete or not.
 
     Raises:
         OSError: it cannot be listed.
         ValueError: there can be no such folder.
     """
-    storage = storage_for(output)
-    found = {
-        PurePosixPath(name).stem
-        for folder in (RUNS, LEDGERS)
-        for name in storage.names(join(output, folder))
-        if name.startswith(RUN_PREFIX)
-    }
+    found = _run_ids_in(output, RUNS) | listed_run_ids(output)
     return found | {
         name.partition("/")[0].removeprefix(RUN_FOLDER)
-        for name in storage.names(join(output, PREDICTIONS))
+        for name in storage_for(output).names(join(output, PREDICTIONS))
         if name.startswith(RUN_FOLDER)
     }
+
+
+def listed_run_ids(output: str) -> set[str]:
+    """The runs that have listed their images, which each does before it writes anything else.
+
+    Raises:
+        OSError: they cannot be listed.
+    """
+    return _run_ids_in(output, LEDGERS)
+
+
+def _run_ids_in(output: str, folder: str) -> set[str]:
+    names = storage_for(output).names(join(output, folder))
+    return {PurePosixPath(name).stem for name in names if name.startswith(RUN_PREFIX)}
 
 
 def _time_of(run_id: str) -> datetime | None:

@@ -17,7 +17,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from google.auth.credentials import AnonymousCredentials
 
 import transforms.storage
-from pipeline.dataflow.job import JobFailedError, follow
+from pipeline.dataflow.job import JobFailedError, follow, is_over
 from pipeline.running.metrics import metrics_of
 from pipeline.running.run_facts import Job
 from tests.helpers.dataflow_recorder import JOB_ID, Recorder
@@ -207,7 +207,8 @@ def test_only_the_stage_that_labels_asks_for_a_gpu(on_cloud: Cloud, tiny_model: 
     }
     assert {name.split("/")[0] for name in steps if steps[name] == hint} == {"Label"}
     assert {name.split("/")[0] for name in steps if steps[name] == ""} == {
-        *("Sources", "List", "Earlier", "Cut", "Lines", "WriteLedger", "Shards", "Spread")
+        *("Sources", "List", "Earlier", "Cut", "Shards", "Spread"),
+        *("Lines", "AllLines", "WriteLedger"),
     }
     assert set(steps.values()) == {hint, ""}
 
@@ -248,6 +249,49 @@ def test_a_failed_job_raises_the_reason_that_the_service_gives() -> None:
     assert str(failure.value) == (
         f"job {JOB_ID} ended as FAILED: MemoryError: out of memory; see {LINK}"
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "over"), [("RUNNING", False), ("DONE", True), ("FAILED", True), ("CANCELLED", True)]
+)
+def test_the_service_tells_whether_a_job_is_over(state: str, over: bool) -> None:
+    recorder = Recorder()
+    recorder.job = {"name": "job", "clientRequestId": "1"}
+    recorder.states = [f"JOB_STATE_{state}"]
+    said: list[str] = []
+    job = Job(JOB_ID, "my-project", "europe-west4")
+    options = PipelineOptions([*recorder.options(), "--project=another"])
+    assert is_over(job, options, said.append) is over
+    assert recorder.asked == [f"/v1b3/projects/my-project/locations/europe-west4/jobs/{JOB_ID}"]
+    recorder.stop()
+    assert said == []
+
+
+def test_a_job_of_which_the_service_does_not_tell_may_still_run() -> None:
+    said: list[str] = []
+    options = PipelineOptions(["--dataflow_endpoint=http://localhost:1", "--no_auth"])
+    assert not is_over(Job(JOB_ID, "my-project", "europe-west4"), options, said.append)
+    (line,) = said
+    assert line.startswith(f"job {JOB_ID} may still run, which the service does not tell: ")
+    assert line.endswith(f"; see {LINK}")
+
+
+def test_a_second_run_beside_a_job_that_goes_on_is_refused(
+    on_cloud: Cloud, tiny_model: TinyModel
+) -> None:
+    first = on_cloud.submit("twice", *tiny_model.options(), "--no-wait")
+    assert first.code == 0, first.err
+    on_cloud.recorder.states = ["JOB_STATE_RUNNING"]
+    second = on_cloud.submit("twice", *tiny_model.options(), "--no-wait", "--resume")
+    assert second.code == 2
+    run_id = first.out.split()[-1]
+    assert second.err == (
+        f"error: --output '{on_cloud.bucket}/twice' is in use by run {run_id} (Dataflow job "
+        f"{JOB_ID}): wait for its end, or give another folder; if it is surely gone, delete "
+        f"{on_cloud.bucket}/twice/ledger/claim-00001.json\n"
+    )
+    on_cloud.recorder.states = ["JOB_STATE_CANCELLED"]
+    assert on_cloud.submit("twice", *tiny_model.options(), "--no-wait", "--resume").code == 0
 
 
 def test_a_template_is_written_instead_of_a_job(

@@ -18,7 +18,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from pipeline.running.lost_workers import LOST
+from pipeline.running.workers import LOST
 from tests.end_to_end.test_portable import (
     SILENT_TIMEOUT_S,
     parts,

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.running.lost_workers import LOST
+from pipeline.running.workers import LOST
 from tests.end_to_end.test_run import rows_of, run_facts
 from tests.helpers.hosts import HERE
 from tests.helpers.model_fixtures import PHOTOS, Command, Run, TinyModel

@@ -167,20 +167,49 @@ def test_a_clock_that_went_back_leaves_the_later_run_current(folder: Folder) -> 
     assert folder.current()["cat.jpg"].startswith("r-21000101T000000-")
 
 
-def test_two_runs_into_one_output_at_once_do_not_disturb_each_other(
-    folder: Folder, caches: dict[str, str]
+@pytest.mark.parametrize("more", [(), ("--resume",)], ids=["new output", "--resume"])
+def test_of_two_runs_into_one_output_at_once_the_second_is_refused(
+    folder: Folder, caches: dict[str, str], more: tuple[str, ...]
 ) -> None:
     folder.run()  # the model is built
     shutil.rmtree(folder.output)
-    command = [sys.executable, "-m", "pipeline.run", "--resume", *folder.options]
+    command = [sys.executable, "-m", "pipeline.run", *folder.options, *more]
     command += ["--input", str(folder.images), "--output", str(folder.output)]
     environment = os.environ | caches | {"PYTHONPATH": str(ROOT)}
-    both = [subprocess.Popen(command, env=environment, cwd=ROOT) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    assert len(current_rows(folder.output)) == PHOTOGRAPHS
-    for row in all_rows(folder.output):
-        assert row["error"] is None
+    both = [
+        subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in both]
+    codes = [process.returncode for process in both]
+    if codes != [0, 0]:  # they may follow each other on a machine that is busy
+        assert sorted(codes) == [0, 2]
+        (line,) = errors[codes.index(2)].splitlines()
+        assert " is in use by run r-" in line or "already holds the results of a run" in line
+    else:
+        assert more
+    assert [row["error"] for row in all_rows(folder.output)] == [None] * PHOTOGRAPHS
     assert folder.resume() == summary(PHOTOGRAPHS, 0, "0", PHOTOGRAPHS)
+
+
+def test_a_run_that_began_meanwhile_is_noticed_by_the_account(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, other = LocalStorage.write, "r-20991231T235959-ffff"
+
+    def write_beside_another(self: LocalStorage, root: str, name: str, content: bytes) -> None:
+        write(self, root, name, content)
+        if name.endswith(".parquet"):
+            (folder.output / "ledger" / f"{other}.jsonl").touch()
+
+    monkeypatch.setattr(LocalStorage, "write", write_beside_another)
+    result = folder.run()
+    assert result.exit_code == 4
+    assert result.stderr.splitlines() == [
+        "error: the ledger does not balance:",
+        f"  {other} wrote here at the same time: an image may have a row of each, of which that of "
+        f"{other} is current",
+    ]
 
 
 @pytest.fixture

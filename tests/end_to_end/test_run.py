@@ -1,11 +1,7 @@
 """The command as a user types it, its output compared with Keras alone."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,6 @@ import pytest
 
 from tests.helpers.model_fixtures import (
     PHOTOS,
-    ROOT,
     SHARED,
     TINY_LABELS,
     Command,
@@ -173,43 +168,6 @@ def test_a_second_run_on_a_cpu_never_imports_tensorflow(
     run(*options, str(tmp_path / "first"))
     done = run("-c", script, *options, str(tmp_path / "second"), module="")
     assert (done.code, done.err) == (0, "{'PIL'}\n")
-
-
-def test_ctrl_c_ends_with_130_and_one_line(
-    run: Command, tiny_model: TinyModel, caches: dict[str, str], tmp_path: Path
-) -> None:
-    manifest = tmp_path / "many.txt"
-    manifest.write_text("".join(f"/nowhere/{n}.jpg\n" for n in range(400_000)))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.run", "--manifest", str(manifest)]
-        + ["--output", str(tmp_path / "out"), *tiny_model.options()],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | caches,
-    )
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(6)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    command = f"python -m pipeline.run --manifest {manifest} --output {tmp_path / 'out'}"
-    *_, stopped, kept, resume = err.splitlines()
-    assert (stopped, kept) == ("stopped", "  no shard was finished; to go on from here:")
-    assert resume.startswith(f"  {command}")
-    assert resume.endswith(" --resume")
-    assert "Traceback" not in err
-
-
-def test_ctrl_c_while_the_command_is_still_loading_is_no_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "pipeline.run", "--input", str(PHOTOS)]
-    command += ["--output", str(tmp_path / "out")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stderr is not None
-        assert any("apache_beam" in line for line in process.stderr)  # more of it is to come
-        process.send_signal(signal.SIGINT)
-        said = [line for line in process.stderr if not line.startswith("import time:")]
-    assert (process.returncode, said) == (130, ["stopped before anything ran\n"])
 
 
 @needs_shared

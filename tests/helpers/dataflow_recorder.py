@@ -19,6 +19,7 @@ class Recorder(ThreadingHTTPServer):
         self.states = ["JOB_STATE_DONE"]
         self.metrics: list[dict[str, Any]] = []
         self.errors: list[str] = []
+        self.asked: list[str] = []  # paths of jobs whose state was asked for
         self.importance: list[str] = []  # of the messages it was asked for: 4 are errors
         threading.Thread(target=self.serve_forever, args=[0.05], daemon=True).start()
 
@@ -62,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.importance = parse_qs(unquote(url.query))["minimumImportance"]
             self._reply({"jobMessages": [{"messageText": text} for text in self.server.errors]})
         else:
+            self.server.asked.append(url.path)
             states = self.server.states
             self._reply(self._job(states.pop(0) if len(states) > 1 else states[0]))
 

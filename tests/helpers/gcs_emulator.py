@@ -76,6 +76,7 @@ class Proxy(ThreadingHTTPServer):
         self.requests: list[str] = []  # such as "GET /download/storage/v1/b/..."
         self.requests_of: defaultdict[str, list[str]] = defaultdict(list)  # by the client's address
         self.faults: list[Callable[[Reply], Reply]] = []  # each spoils one answer, in turn
+        self.creating = threading.Lock()
         self.page_size: int | None = None  # of listings, which the emulator gives in one piece
         self.lasting_fault: Callable[[str, Reply], Reply] | None = None  # by the request
         self.may_replace = True  # and delete; else only create
@@ -104,8 +105,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(request)
         self.server.requests_of[self.client_address[0]].append(request)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        refused = not self.server.may_replace and self._replaces(body)
-        reply = _not_allowed() if refused else self._ask(self.command, self.path, body)
+        if "ifGenerationMatch=0" in self.path:  # which the emulator does not know
+            with self.server.creating:
+                exists = self._replaces(body)
+                reply = Reply(412, {}, b"") if exists else self._ask(self.command, self.path, body)
+        elif not self.server.may_replace and self._replaces(body):
+            reply = _not_allowed()
+        else:
+            reply = self._ask(self.command, self.path, body)
         is_listing = self.command == "GET" and urlsplit(self.path).path.endswith("/o")
         if self.server.page_size is not None and is_listing:
             reply = _page(reply, self.path, self.server.page_size)

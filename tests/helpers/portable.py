@@ -20,7 +20,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner,
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 
-from pipeline.running.lost_workers import notice_lost_workers
+from pipeline.running.workers import notice_lost_workers
 from tests.helpers.hosts import HERE, Host
 from tests.helpers.model_fixtures import ROOT, Run
 

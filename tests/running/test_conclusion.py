@@ -11,8 +11,10 @@ from pipeline.dataflow.job import JobFailedError
 from pipeline.options import RunOptions
 from pipeline.running.account import Account
 from pipeline.running.conclusion import report_failure, submitted, summary
-from pipeline.running.launch import Outcome, RunFailedError
+from pipeline.running.launch import RunFailedError
+from pipeline.running.outcome import Outcome
 from pipeline.running.run_facts import Job, Start
+from pipeline.running.run_log import RunLog
 from tests.helpers.made_outputs import FIRST, SECOND, failed, predicted, write_run
 from transforms.models.artifact import Artifact
 
@@ -43,7 +45,7 @@ def test_a_submitted_job_says_what_was_found_out_on_the_model() -> None:
 def test_a_job_that_cannot_be_watched_is_not_called_failed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert report_failure(failure(OSError("403 Forbidden")), RESUME) == 1
+    assert report_failure(failure(OSError("403 Forbidden")), RESUME, RunLog()) == 1
     assert capsys.readouterr().err.splitlines() == [
         "error: lost sight of job job-1: 403 Forbidden",
         "  https://console.cloud.google.com/dataflow/jobs/europe-west4/job-1?project=p",
@@ -53,7 +55,8 @@ def test_a_job_that_cannot_be_watched_is_not_called_failed(
 
 
 def test_a_job_that_failed_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report_failure(failure(JobFailedError("job job-1 ended as FAILED")), RESUME) == 1
+    failed = failure(JobFailedError("job job-1 ended as FAILED"))
+    assert report_failure(failed, RESUME, RunLog(verbose=True)) == 1
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "error: the run failed: job job-1 ended as FAILED"
     assert said[-1] == f"  {RESUME}"

@@ -3,13 +3,16 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline.options import UsageError
 from pipeline.run import main
 from pipeline.running.account import Account, read_account
+from pipeline.running.preflight import check_claimed
 from tests.helpers.model_fixtures import PHOTOS, Command, TinyModel
 
 pytestmark = pytest.mark.usefixtures("own_caches")
@@ -192,15 +195,27 @@ def test_results_of_an_earlier_run_are_never_overwritten(
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
+def test_a_run_that_began_and_ended_while_this_one_prepared_is_noticed(tmp_path: Path) -> None:
+    output, earlier = str(tmp_path), "r-20261126T000000-aaaa"
+    assert check_claimed(output, "r-20261126T000001-0000", resume=False) == set()
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / f"{earlier}.jsonl").touch()
+    assert check_claimed(output, "r-20261126T000001-0000", resume=True) == {earlier}
+    with pytest.raises(UsageError, match="already holds the results of a run"):
+        check_claimed(output, "r-20261126T000001-0000", resume=False)
+    with pytest.raises(UsageError, match="has just ended: start this one again"):
+        check_claimed(output, "r-20261126T000000-0000", resume=True)
+
+
 def test_a_part_file_that_is_gone_at_the_end_is_exit_code_4_naming_it(
     tmp_path: Path, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose_and_read(output: str, run_id: str) -> Account:
+    def lose_and_read(*arguments: Any) -> Account:
         (part,) = (tmp_path / "out" / "predictions").rglob("*00001.parquet")
         part.unlink()
-        return read_account(output, run_id)
+        return read_account(*arguments)
 
-    monkeypatch.setattr("pipeline.running.launch.read_account", lose_and_read)
+    monkeypatch.setattr("pipeline.running.outcome.read_account", lose_and_read)
     options = ["--input", str(PHOTOS), "--output", str(tmp_path / "out"), "--shard-size", "5"]
     result = invoke([*options, *tiny_model.options()])
     assert result.exit_code == 4

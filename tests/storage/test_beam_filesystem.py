@@ -242,6 +242,16 @@ def test_write_replaces_whole_and_leaves_nothing_else(
         assert objects == {f"{scheme}://b/out/predictions/part": content}
 
 
+@pytest.mark.parametrize("scheme", ["memory", "folders"])
+def test_an_object_that_is_there_is_not_created_again(
+    objects: dict[str, bytes], scheme: str
+) -> None:
+    BEAM.create(f"{scheme}://b/out", "ledger/claim", b"one")
+    with pytest.raises(FileExistsError, match="b/out/ledger/claim is there already"):
+        BEAM.create(f"{scheme}://b/out", "ledger/claim", b"two")
+    assert objects == {f"{scheme}://b/out/ledger/claim": b"one"}
+
+
 def test_failed_write_leaves_the_old_object_and_no_other(
     objects: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

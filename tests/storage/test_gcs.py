@@ -12,6 +12,7 @@ from tests.helpers.gcs_emulator import (
     reset,
     status,
 )
+from tests.helpers.storages import creators
 from transforms.failures import ImageError
 from transforms.layout import part_name
 from transforms.records import ClassifiedImage, ListedImage, Slot, WrittenShard
@@ -95,6 +96,17 @@ def test_open_gives_a_verified_seekable_file_with_one_request(
 def test_opening_what_is_not_there_is_file_not_found(gcs: GoogleCloudStorage, bucket: Any) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.txt does not exist"):
         gcs.open(f"gs://{bucket.name}/gone.txt")
+
+
+def test_of_many_who_create_an_object_one_succeeds(
+    gcs: GoogleCloudStorage, cloud: Proxy, bucket: Any
+) -> None:
+    root = f"gs://{bucket.name}/out"
+    (winner,) = creators(gcs, root, "a/claim.json", 8)
+    assert bucket.blob("out/a/claim.json").download_as_bytes() == winner
+    assert len([request for request in cloud.requests if request.startswith("POST")]) == 8
+    with pytest.raises(FileExistsError, match=r"out/a/claim\.json is there already"):
+        gcs.create(root, "a/claim.json", winner)
 
 
 @pytest.mark.parametrize("root", ["", "/", "/out", "/out/"])

@@ -173,6 +173,7 @@ def test_missing_bucket_is_an_os_error_everywhere(gcs: GoogleCloudStorage, cloud
         lambda: list(gcs.find(missing)),
         lambda: gcs.names(missing),
         lambda: gcs.write(missing, "a", b""),
+        lambda: gcs.create(missing, "a", b""),
         lambda: gcs.check_writable(missing),
         lambda: gcs.open(f"{missing}/a"),
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.storages import creators
 from transforms.failures import ImageError
 from transforms.records import ListedImage
 from transforms.storage.local import LocalStorage
@@ -455,6 +456,24 @@ def test_failed_write_leaves_the_old_file_and_no_other(
         LOCAL.write(str(tmp_path), "p/part", b"new")
     assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == ["p", "p/part"]
     assert (tmp_path / "p" / "part").read_bytes() == b"old"
+
+
+def test_of_many_who_create_a_file_one_succeeds(tmp_path: Path) -> None:
+    for number in range(20):
+        (winner,) = creators(LOCAL, str(tmp_path), f"{number}/claim.json", 8)
+        assert (tmp_path / str(number) / "claim.json").read_bytes() == winner
+    with pytest.raises(FileExistsError):
+        LOCAL.create(f"file://{tmp_path}", "0/claim.json", b"later")
+
+
+def test_failed_creation_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("transforms.storage.local.os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        LOCAL.create(str(tmp_path), "p/claim.json", b"new")
+    assert os.listdir(tmp_path / "p") == []
 
 
 def test_many_writers_do_not_get_in_each_others_way(tmp_path: Path) -> None:

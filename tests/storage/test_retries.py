@@ -1,7 +1,5 @@
 """How long a call is tried again: alone, while others succeed, and while the storage is out."""
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -144,31 +142,14 @@ def test_a_person_is_told_what_the_storage_fails_with_and_no_more_once_it_answer
     assert retries.outage() == ""
 
 
-def test_an_interrupt_ends_all_waiting() -> None:
+def test_a_process_that_stops_does_not_wait() -> None:
     retries, source = Retries(delays_s=(60.0, 60.0)), Source()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with ThreadPoolExecutor(MANY) as pool:
-            with pytest.raises(KeyboardInterrupt), retries.ended_by_interrupts():
-                calls = [pool.submit(retries.call, source, 600, may_pass) for _ in range(MANY)]
-                wait_until(lambda: source.calls == MANY)
-                os.kill(os.getpid(), signal.SIGINT)
-                wait_until(lambda: False)
-            for call in calls:
-                assert isinstance(call.exception(timeout=10), FaultError)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        assert source.calls == MANY
-        with retries.ended_by_interrupts():
-            source.fails = False
-            assert retries.call(source, 1, may_pass) == "answer"
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_an_interrupt_that_is_ignored_stays_so() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Retries().ended_by_interrupts():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with ThreadPoolExecutor(MANY) as pool:
+        calls = [pool.submit(retries.call, source, 600, may_pass) for _ in range(MANY)]
+        wait_until(lambda: source.calls == MANY)
+        retries.stop()
+        for call in calls:
+            assert isinstance(call.exception(timeout=10), FaultError)
+    assert source.calls == MANY
+    source.fails = False
+    assert retries.call(source, 1, may_pass) == "answer"

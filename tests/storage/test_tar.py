@@ -273,6 +273,7 @@ def test_tar_that_shrinks_while_it_is_read_is_unreadable(tars: TarStorage, shard
 def test_tars_cannot_be_written_into(tars: TarStorage, shard: Path) -> None:
     for action in (
         lambda: tars.write(f"{shard}::x", "a", b""),
+        lambda: tars.create(f"{shard}::x", "a", b""),
         lambda: tars.names(f"{shard}::x"),
         lambda: tars.check_writable(f"{shard}::x"),
     ):

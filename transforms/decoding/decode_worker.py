@@ -25,7 +25,8 @@ _WAITING: Final = 4
 
 def serve() -> None:
     """Decodes what comes on standard input until that ends, as it does with the other process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both
+    for number in (signal.SIGINT, signal.SIGTERM):  # terminals and systemd send them to both
+        signal.signal(number, signal.SIG_IGN)
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # whatever a library may say
     while line := requests.readline():

@@ -60,6 +60,19 @@ class Storage(Protocol):
         """
         ...
 
+    def create(self, root: str, name: str, content: bytes) -> None:
+        """Puts `root`/`name` in place if there is no such object; one of several callers succeeds.
+
+        Readers may see it before it is whole. Beam's filesystems, which are for other schemes, have
+        no such operation: of two calls within a second, both may succeed and the later one count.
+
+        Raises:
+            FileExistsError: there is one.
+            OSError: it cannot be written.
+
+        """
+        ...
+
     def names(self, folder: str) -> list[str]:
         """All objects below `folder`, named from there, sorted; empty if there is no such folder.
 

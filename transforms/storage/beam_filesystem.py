@@ -76,6 +76,12 @@ class BeamStorage:
             with contextlib.suppress(OSError):  # it is no longer there
                 filesystem.delete([staged])
 
+    def create(self, root: str, name: str, content: bytes) -> None:
+        """Looks whether it is there, then writes it."""
+        if FileSystems.exists(join(root, name)):
+            raise FileExistsError(f"{join(root, name)} is there already")
+        self.write(root, name, content)
+
     def names(self, folder: str) -> list[str]:
         """Objects below `folder`."""
         check_filesystem(folder)

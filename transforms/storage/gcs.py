@@ -94,6 +94,15 @@ class GoogleCloudStorage:
                 if not (gcs_errors.is_there(error) and self._holds(blob, content)):
                     raise
 
+    def create(self, root: str, name: str, content: bytes) -> None:
+        """One upload that Cloud Storage refuses if there is an object of that name."""
+        with self._os_errors(join(root, name)):
+            blob = self._blob(root, name)
+            try:
+                self._ask(partial(_upload, blob, content, if_generation_match=0))
+            except api.PreconditionFailed as error:
+                raise FileExistsError(f"{join(root, name)} is there already") from error
+
     def names(self, folder: str) -> list[str]:
         """Objects below `folder`."""
         bucket, name = _split(folder)

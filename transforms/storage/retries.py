@@ -1,12 +1,9 @@
 """A call to a storage is tried again while what is wrong may pass: one fault, or an outage."""
 
 import random
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 # So many calls that fail at one time are an outage of the storage, not a fault of one object.
@@ -71,24 +68,9 @@ class Retries:
                 with self._lock:
                     self._failing -= 1
 
-    @contextmanager
-    def ended_by_interrupts(self) -> Iterator[None]:
-        """Once Ctrl-C is pressed in the block nothing is tried again: the process could not end."""
-        self._stopped.clear()
-        handle = signal.getsignal(signal.SIGINT)
-        if not callable(handle) or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            self._stopped.set()
-            handle(number, frame)
-
-        signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, handle)
+    def stop(self) -> None:
+        """From now on nothing is tried again: a process that is told to stop could not end."""
+        self._stopped.set()
 
     def seconds_failing(self) -> float:
         """Time since the first failure that no success followed; 0 if the latest call succeeded."""

@@ -122,6 +122,10 @@ class TarStorage:
         """Tars are only read."""
         raise _only_read(root)
 
+    def create(self, root: str, name: str, content: bytes) -> None:
+        """Tars are only read."""
+        raise _only_read(root)
+
     def names(self, folder: str) -> list[str]:
         """Nothing is ever written into a tar that could be looked for."""
         raise _only_read(folder)

@@ -9,8 +9,8 @@ import pytest
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from pipeline.running import lost_workers
-from pipeline.running.lost_workers import (
+from pipeline.running import workers
+from pipeline.running.workers import (
     LOST,
     NEVER_CONNECTED,
     WatchedConnection,
@@ -31,7 +31,7 @@ def pushed(connection: WatchedConnection) -> Any:
 
 
 def test_a_worker_that_never_connects_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost_workers, "CONNECT_S", 0.05)
+    monkeypatch.setattr(workers, "CONNECT_S", 0.05)
     connection = WatchedConnection()
     waiting = [pushed(connection), pushed(connection)]
     assert [future.get(5).error for future in waiting] == [NEVER_CONNECTED] * 2
@@ -39,7 +39,7 @@ def test_a_worker_that_never_connects_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_worker_that_connects_in_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost_workers, "CONNECT_S", 0.05)
+    monkeypatch.setattr(workers, "CONNECT_S", 0.05)
     connection = WatchedConnection()
     future = pushed(connection)
 
