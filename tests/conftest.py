@@ -2,9 +2,10 @@
 
 import importlib.util
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
+import pytest_timeout
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.test_pipeline import TestPipeline
 from hypothesis import settings
@@ -13,28 +14,40 @@ import transforms.storage
 from tests.helpers.gcs_emulator import Emulator, Proxy
 from transforms.storage import retries
 
+# Whole commands on a machine with other things to do.
+COMMANDS_S, SLOW_S = 300, 3600
+
+# A suite started in the background is told to ignore SIGINT, and so is every command it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives what takes longer its own limit."""
+    for item in items:
+        if item.get_closest_marker("timeout"):
+            continue
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_S))
+        elif isinstance(item, pytest.Function) and "run" in item.fixturenames:
+            item.add_marker(pytest.mark.timeout(COMMANDS_S))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(settings: pytest_timeout.Settings) -> Generator[None, object, object]:
+    """Interrupts again, since leaving a pool or a pipeline may wait a second time."""
+    result = yield
+    signal.setitimer(signal.ITIMER_REAL, settings.timeout, 5)
+    return result
 
 
 @pytest.fixture
 def p() -> TestPipeline:
     """A pipeline on the runner of local runs; `with p:` runs it."""
     return TestPipeline(runner=FnApiRunner())
-
-
-@pytest.fixture
-def promptly() -> Iterator[None]:
-    """Fails a test that waits for ten seconds, on a pipe for example."""
-
-    def give_up(number: int, frame: object) -> None:
-        raise TimeoutError("the test waited for ten seconds")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(10)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -276,7 +276,7 @@ def test_any_exception_of_a_decoder_is_the_images_error(monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(decode_image_module, "_resized", fail)
+    monkeypatch.setattr(decode_image_module, "resize", fail)
     assert failure(plain_files()["plain.png"]).message.endswith("is damaged: ZeroDivisionError")
 
 
@@ -286,7 +286,7 @@ def test_an_image_without_memory_to_decode_it_has_too_many_pixels(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decode_image_module, "_resized", fail)
+    monkeypatch.setattr(decode_image_module, "resize", fail)
     found = failure(plain_files()["plain.png"])
     assert found.error == "too_many_pixels"
     assert "needs more memory to decode than there is" in found.message
@@ -313,8 +313,8 @@ def test_an_image_in_bands_is_as_one_in_whole(
     image = image.quantize(16) if mode == "P" else image.convert(mode)
     content = saved(image, "TIFF" if mode == "CMYK" else "PNG")
     whole = decode(content, resize).pixels
-    monkeypatch.setattr(decode_image_module, "_BANDED_PIXELS", 0)
-    monkeypatch.setattr(resize_module, "_BAND_PIXELS", 5000)
+    monkeypatch.setattr(decode_image_module, "BANDED_PIXELS", 0)
+    monkeypatch.setattr(resize_module, "BAND_PIXELS", 5000)
     np.testing.assert_array_equal(decode(content, resize).pixels, whole)
 
 
@@ -325,8 +325,8 @@ def test_an_image_in_bands_is_turned(monkeypatch: pytest.MonkeyPatch, turn: int)
     image = picture().resize((512, 384))
     content = saved(image, "PNG", exif=tag)
     whole = decode(content).pixels
-    monkeypatch.setattr(decode_image_module, "_BANDED_PIXELS", 0)
-    monkeypatch.setattr(resize_module, "_BAND_PIXELS", 5000)
+    monkeypatch.setattr(decode_image_module, "BANDED_PIXELS", 0)
+    monkeypatch.setattr(resize_module, "BAND_PIXELS", 5000)
     # Columns before rows, or rows before columns: rounding may differ.
     np.testing.assert_allclose(decode(content).pixels.astype(int), whole, atol=turn >= 5)
 
@@ -334,9 +334,9 @@ def test_an_image_in_bands_is_turned(monkeypatch: pytest.MonkeyPatch, turn: int)
 def test_a_frame_of_a_gif_in_bands_lies_on_white(monkeypatch: pytest.MonkeyPatch) -> None:
     content = content_of("small_frame.gif")
     whole = decode(content).pixels
-    monkeypatch.setattr(decode_image_module, "_BANDED_PIXELS", 0)
+    monkeypatch.setattr(decode_image_module, "BANDED_PIXELS", 0)
     for pixels in (96, 300, 700):
-        monkeypatch.setattr(resize_module, "_BAND_PIXELS", pixels)
+        monkeypatch.setattr(resize_module, "BAND_PIXELS", pixels)
         np.testing.assert_array_equal(decode(content).pixels, whole)
 
 
@@ -345,8 +345,8 @@ def test_an_image_that_takes_much_is_decoded_in_a_process_apart(
 ) -> None:
     content = plain_files()["plain.png"]
     here = decode(content)
-    monkeypatch.setattr(decode_images, "_SMALL_MEMORY", 0)
-    monkeypatch.setattr(decode_images, "_GUARDED_MEMORY", 0)
+    monkeypatch.setattr(decode_images, "SMALL_MEMORY", 0)
+    monkeypatch.setattr(decode_images, "GUARDED_MEMORY", 0)
     monkeypatch.setattr(decode_images, "decode_opened", None)
     apart = decode(content)
     np.testing.assert_array_equal(apart.pixels, here.pixels)

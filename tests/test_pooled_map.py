@@ -1,5 +1,4 @@
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,12 +25,6 @@ def outputs(pool: PooledMap[int, Any], elements: range) -> Iterator[Any]:
         pool.teardown()
 
 
-def sleepy(element: int) -> int:
-    """Even elements take longer than odd ones."""
-    time.sleep(0.004 * (element % 2 == 0))
-    return element * 10
-
-
 def squares(threads: int = 4, ahead: int = 8) -> PooledMap[int, int]:
     def square(element: int) -> int:
         return element * element
@@ -40,7 +33,15 @@ def squares(threads: int = 4, ahead: int = 8) -> PooledMap[int, int]:
 
 
 def test_the_order_is_kept_however_long_each_element_takes() -> None:
-    pool = PooledMap(sleepy, lambda: 4, 6)
+    done = [threading.Event() for _ in range(50)]
+
+    def even_after_odd(element: int) -> int:
+        if element % 2 == 0:
+            assert done[element + 1].wait(10)
+        done[element].set()
+        return element * 10
+
+    pool = PooledMap(even_after_odd, lambda: 4, 6)
     assert list(outputs(pool, range(50))) == [element * 10 for element in range(50)]
 
 
@@ -51,22 +52,13 @@ def test_the_end_of_a_bundle_hands_on_what_is_still_under_way(elements: int) -> 
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 5])
-def test_at_most_ahead_elements_are_under_way_or_wait(ahead: int) -> None:
-    begun, taken, most = 0, 0, 0
-    lock = threading.Lock()
-
-    def count(element: int) -> int:
-        nonlocal begun, most
-        with lock:
-            begun += 1
-            most = max(most, begun - taken)
-        return element
-
-    for _ in outputs(PooledMap(count, lambda: 8, ahead), range(60)):
-        time.sleep(0.001)  # time enough for the pool to run as far ahead as it may
-        with lock:
-            taken += 1
-    assert most == ahead
+def test_ahead_elements_are_under_way_before_the_first_is_handed_on(ahead: int) -> None:
+    pool = squares(threads=8, ahead=ahead)
+    pool.setup()
+    pool.start_bundle()
+    handed_on = [list(pool.process(element)) for element in range(10)]
+    assert handed_on == [[]] * ahead + [[n * n] for n in range(10 - ahead)]
+    pool.teardown()
 
 
 def test_elements_are_worked_on_at_the_same_time() -> None:
@@ -137,25 +129,11 @@ def test_an_exception_fails_the_pipeline(p: Pipeline) -> None:
 
 
 def test_elements_under_way_weigh_no_more_than_they_may_together() -> None:
-    under_way: list[int] = []
-    most = 0
-
-    def note(weight: int) -> int:
-        nonlocal most
-        under_way.append(weight)
-        return weight
-
-    pool: PooledMap[int, int] = PooledMap(note, lambda: 1, 100, lambda weight: weight, 10)
+    pool: PooledMap[int, int] = PooledMap(abs, lambda: 1, 100, lambda weight: weight, 10)
     pool.setup()
     pool.start_bundle()
-    handed_on = []
-    for weight in (4, 4, 2, 1, 30, 1, 9):
-        for found in pool.process(weight):
-            handed_on.append(found)
-        most = max(most, sum(held for _, held in pool._under_way))
-        assert pool._weight == sum(held for _, held in pool._under_way)
+    handed_on = [list(pool.process(weight)) for weight in (4, 4, 2, 1, 30, 1, 9)]
     # A single element that weighs more goes alone.
-    assert most == 30
-    assert handed_on == [4, 4, 2, 1, 30]
+    assert handed_on == [[], [], [], [4], [4, 2, 1], [30], []]
     assert [last.value for last in pool.finish_bundle()] == [1, 9]
     pool.teardown()

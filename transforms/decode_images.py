@@ -26,9 +26,9 @@ __all__ = ["DecodeImages", "Picture", "Preprocessing", "decode_image"]
 _MEMORY: Final = 900_000_000
 _PIXEL_BYTES: Final = 5
 # So little that a thread for each core may take it unasked: a JPEG of any size, as a rule.
-_SMALL_MEMORY: Final = 60_000_000
+SMALL_MEMORY: Final = 60_000_000
 # An image that takes more is decoded in a process apart, where both can be enforced.
-_GUARDED_MEMORY: Final = 160_000_000
+GUARDED_MEMORY: Final = 160_000_000
 _GUARDED_SECONDS: Final = 1.5
 # 64 x 150 kB of pixels keep two cores busy through any one inference call.
 _AHEAD: Final = 64
@@ -50,9 +50,9 @@ def decode_image(content: bytes, preprocessing: Preprocessing) -> Picture:
     """
     opened = open_for_decoding(content, preprocessing)
     cost, total = opened.cost, max(_MEMORY, _PIXEL_BYTES * preprocessing.max_pixels)
-    if cost.memory <= _SMALL_MEMORY and cost.seconds <= _GUARDED_SECONDS:
+    if cost.memory <= SMALL_MEMORY and cost.seconds <= _GUARDED_SECONDS:
         return decode_opened(opened, preprocessing)
-    if cost.memory <= _GUARDED_MEMORY and cost.seconds <= _GUARDED_SECONDS:
+    if cost.memory <= GUARDED_MEMORY and cost.seconds <= _GUARDED_SECONDS:
         with _budget.take(cost.memory, total):
             return decode_opened(opened, preprocessing)
     what = f"{opened.format} of {opened.width} x {opened.height}"

@@ -44,16 +44,19 @@ def measure_rates(
     preprocessing: Preprocessing,
     batch_size: int,
     max_bytes: int,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Rates:
     """Reads each image once, then times decoding and inference over those that can be decoded.
+
+    Reading and decoding are timed by `clock`, since some images are decoded in a process apart.
 
     Raises:
         ValueError: not one image can be decoded; names the first reason.
     """
-    started = time.monotonic()
+    started = clock()
     side_by_side = sorted(images, key=attrgetter("uri"))  # so that each tar is fetched once
     fetched = [read_image(Slot("", len(images), image), max_bytes) for image in side_by_side]
-    seconds = time.monotonic() - started
+    seconds = clock() - started
     failures = [each.failure for each in fetched if each.failure is not None]
     contents = [each.content for each in fetched if each.content is not None]
     good: list[bytes] = []
@@ -74,8 +77,7 @@ def measure_rates(
         failures=dict(Counter(failure.error for failure in failures).most_common()),
         get_seconds=seconds / len({container_of(image.uri) for image in images}),
         mean_bytes=sum(map(len, contents)) / len(contents),
-        # By the clock, since some images are decoded in a process apart.
-        decode=rate(lambda content: decode_image(content, preprocessing), good, time.monotonic),
+        decode=rate(lambda content: decode_image(content, preprocessing), good, clock),
         infer_core=infer_core,
         infer_gpu=infer_gpu,
     )

@@ -1,9 +1,8 @@
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
+from tests.helpers.waiting import wait_until
 from transforms.decoding.memory_budget import MemoryBudget
 
 
@@ -18,6 +17,7 @@ class Users:
 
     def take(self, needed: int) -> None:
         leave = self._leave[needed] = threading.Event()
+        waiting = len(self.budget.waiting)
 
         def use() -> None:
             with self.budget.take(needed, 10):
@@ -27,7 +27,7 @@ class Users:
 
         self._threads.append(threading.Thread(target=use))
         self._threads[-1].start()
-        time.sleep(0.02)  # the order of asking is that of starting
+        wait_until(lambda: needed in self.inside or len(self.budget.waiting) > waiting)
 
     def leave(self, needed: int) -> None:
         self._leave[needed].set()
@@ -39,18 +39,11 @@ class Users:
             thread.join()
 
 
-def soon(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 5
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.002)
-    return condition()
-
-
 def test_what_fits_beside_the_others_begins() -> None:
     users = Users()
     users.take(4)
     users.take(6)
-    assert soon(lambda: users.inside == [4, 6])
+    wait_until(lambda: users.inside == [4, 6])
     users.join()
 
 
@@ -61,7 +54,7 @@ def test_what_does_not_fit_waits_for_its_turn_and_is_not_overtaken() -> None:
     users.take(1)
     assert users.inside == [4]
     users.leave(4)
-    assert soon(lambda: users.inside == [7, 1])
+    wait_until(lambda: users.inside == [7, 1])
     users.join()
 
 
@@ -71,7 +64,7 @@ def test_more_than_all_of_it_is_held_alone() -> None:
     users.take(1)
     assert users.inside == [11]
     users.leave(11)
-    assert soon(lambda: users.inside == [1])
+    wait_until(lambda: users.inside == [1])
     users.join()
 
 

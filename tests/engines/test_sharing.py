@@ -2,8 +2,6 @@
 
 import logging
 import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from tests.end_to_end.test_portable import without_run
 from tests.end_to_end.test_run import run_facts
 from tests.helpers.model_fixtures import PHOTOS, Command, TinyModel
+from tests.helpers.waiting import wait_until
 from transforms.engines import EngineSetup, sharing
 from transforms.engines.sharing import OwnedEngines, SharedEngine
 from transforms.records import Pixels
@@ -25,28 +24,38 @@ PIXELS = np.zeros((2, 2, 3), np.uint8)
 Found = tuple[NDArray[np.intp], NDArray[np.float32]]
 
 
-class SlowEngine:
+class MeanEngine:
     """Answers with the mean of each image and with the process it runs in."""
 
     def top_k(self, images: Sequence[Pixels]) -> Found:
-        time.sleep(0.01)
         means = np.array([[image.mean()] for image in images], np.float32)
         return np.full((len(images), 1), os.getpid()), means
 
 
+class MeetingEngine(MeanEngine):
+    """Answers once it is asked at the same time as another process is."""
+
+    def top_k(self, images: Sequence[Pixels]) -> Found:
+        (Path(os.environ["MEETING"]) / str(os.getpid())).touch()
+        wait_until(lambda: len(os.listdir(os.environ["MEETING"])) == 2)
+        return super().top_k(images)
+
+
 def owner() -> SharedEngine:
     logging.disable()
-    return SharedEngine(SlowEngine())
+    return SharedEngine(MeetingEngine())
 
 
 def test_an_engine_is_counted_once_whoever_asks() -> None:
-    shared = SharedEngine(SlowEngine())
+    shared = SharedEngine(MeanEngine())
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: shared.take_loads(), range(16))) == 1
 
 
 @pytest.fixture
-def two_owners(tmp_path: Path) -> Iterator[OwnedEngines]:
+def two_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnedEngines]:
+    monkeypatch.setenv("MEETING", str(tmp_path / "meeting"))
+    (tmp_path / "meeting").mkdir()
     owners = [
         MultiProcessShared(
             owner, tag=str(gpu), path=str(tmp_path), always_proxy=True, spawn_process=True
@@ -61,14 +70,8 @@ def two_owners(tmp_path: Path) -> Iterator[OwnedEngines]:
 
 def test_batches_go_to_idle_owners_in_processes_of_their_own(two_owners: OwnedEngines) -> None:
     images = [np.full_like(PIXELS, value) for value in (3, 7)]
-    barrier = threading.Barrier(2)
-
-    def ask(_: int) -> Found:
-        barrier.wait()
-        return two_owners.top_k(images)
-
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(ask, range(2)))
+        found = list(pool.map(two_owners.top_k, [images] * 2))
     pids = {int(pid) for classes, _ in found for pid in classes.flat}
     assert len(pids) == 2
     assert os.getpid() not in pids
@@ -76,7 +79,7 @@ def test_batches_go_to_idle_owners_in_processes_of_their_own(two_owners: OwnedEn
     assert [two_owners.take_loads(), two_owners.take_loads()] == [2, 0]
 
 
-class FailingOnce(SlowEngine):
+class FailingOnce(MeanEngine):
     def __init__(self) -> None:
         self.failed = False
 
@@ -87,7 +90,7 @@ class FailingOnce(SlowEngine):
         return super().top_k(images)
 
 
-@pytest.mark.usefixtures("promptly")  # without an owner, the second batch would wait for good
+@pytest.mark.timeout(10)  # without an owner, the second batch would wait for good
 def test_an_owner_that_fails_on_a_batch_takes_the_next() -> None:
     engines = OwnedEngines([SharedEngine(FailingOnce())])
     with pytest.raises(RuntimeError, match="out of luck"):
@@ -98,9 +101,9 @@ def test_an_owner_that_fails_on_a_batch_takes_the_next() -> None:
 def test_the_owner_of_a_gpu_sees_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def load(*_: object) -> SlowEngine:
+    def load(*_: object) -> MeanEngine:
         seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
-        return SlowEngine()
+        return MeanEngine()
 
     monkeypatch.setattr(sharing, "load_engine", load)
     monkeypatch.setattr(logging, "disable", lambda: None)
@@ -135,11 +138,11 @@ def test_what_is_there_decides_who_owns_the_engine(
             tags.add(tag)
 
         def acquire(self) -> SharedEngine:
-            return SharedEngine(SlowEngine())
+            return SharedEngine(MeanEngine())
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     monkeypatch.setattr(sharing, "MultiProcessShared", Here)
-    monkeypatch.setattr(sharing, "load_engine", lambda *_: SlowEngine())
+    monkeypatch.setattr(sharing, "load_engine", lambda *_: MeanEngine())
     setup = EngineSetup(engine, "network", 2, 1, 8, 1)  # type: ignore[arg-type]  # a table
     loaded = sharing.shared_engine(setup, siblings, "run")
     assert isinstance(loaded, OwnedEngines if owners else SharedEngine)

@@ -34,7 +34,7 @@ def short_of_memory(
 ) -> list[int]:
     """An engine whose memory takes `most` images at once; the batches that were tried."""
     tried: list[int] = []
-    classify: Callable[[Any], Any] = engine._classify
+    classify: Callable[[Any], Any] = engine.classify
 
     def limited(batch: Any) -> Any:
         tried.append(len(batch))
@@ -42,7 +42,7 @@ def short_of_memory(
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore")
         return classify(batch)
 
-    monkeypatch.setattr(engine, "_classify", limited)
+    monkeypatch.setattr(engine, "classify", limited)
     return tried
 
 
@@ -69,14 +69,14 @@ def test_threads_get_the_rows_of_their_own_images(engine: TensorFlowEngine) -> N
 def test_an_image_that_fails_is_not_left_in_the_padding(
     engine: TensorFlowEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    classify: Callable[[Any], Any] = engine._classify
+    classify: Callable[[Any], Any] = engine.classify
 
     def choking(batch: Any) -> Any:
         if (batch == 255).all(axis=(1, 2, 3)).any():
             raise tf.errors.InvalidArgumentError(None, None, "bad pixels")
         return classify(batch)
 
-    monkeypatch.setattr(engine, "_classify", choking)
+    monkeypatch.setattr(engine, "classify", choking)
     good = images(3)
     with pytest.raises(tf.errors.InvalidArgumentError):
         engine.top_k([*good, np.full_like(good[0], 255)])
@@ -86,7 +86,7 @@ def test_an_image_that_fails_is_not_left_in_the_padding(
 def test_one_size_of_batch_is_traced_once(engine: TensorFlowEngine) -> None:
     for count in (1, 8, 3, 19):
         engine.top_k(images(count))
-    assert engine._classify.experimental_get_tracing_count() == 1
+    assert engine.classify.experimental_get_tracing_count() == 1
 
 
 def test_out_of_memory_halves_the_batch_and_remembers(

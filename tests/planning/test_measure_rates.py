@@ -1,4 +1,3 @@
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,15 @@ def artifact(tiny_model: TinyModel, caches: dict[str, str]) -> Artifact:
         return resolve_model(options.model_choice(), say=lambda _: None)
 
 
+class Clock:
+    """Seconds that pass only when a test lets them."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_a_rate_is_calls_a_second_over_whole_passes() -> None:
     calls: list[int] = []
     found = rate(calls.append, [1, 2, 3], lambda: len(calls) * 0.1)
@@ -37,13 +45,15 @@ def test_a_rate_is_calls_a_second_over_whole_passes() -> None:
 def test_the_time_of_a_process_that_decodes_apart_counts(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock()
+
     def wait_for_another_process(content: bytes, preprocessing: Preprocessing) -> Picture:
-        subprocess.run(["sleep", "0.1"], check=True)
+        clock.now += 0.125
         return decode_image(content, preprocessing)
 
     monkeypatch.setattr("pipeline.planning.measure_rates.decode_image", wait_for_another_process)
     photo = ListedImage(str(PHOTOS / "cat.jpg"))
-    assert measure_rates([photo], artifact, PREPROCESSING, 4, 10**9).decode < 10
+    assert measure_rates([photo], artifact, PREPROCESSING, 4, 10**9, clock).decode == 8
 
 
 def test_what_cannot_be_read_or_decoded_is_counted_by_reason_and_not_timed(
@@ -76,12 +86,16 @@ def test_a_tar_is_one_get_for_all_its_images(
     tar = tmp_path / "photos.tar"
     tar.write_bytes(tar_of((path.name, path.read_bytes()) for path in photos))
 
+    clock = Clock()
+
     def read_slowly(slot: Slot, max_bytes: int) -> FetchedImage:
-        subprocess.run(["sleep", "0.05"], check=True)
+        clock.now += 0.125
         return read_image(slot, max_bytes)
 
     monkeypatch.setattr("pipeline.planning.measure_rates.read_image", read_slowly)
     members = [ListedImage(f"{tar}::{path.name}") for path in photos]
-    found = measure_rates(members, artifact, PREPROCESSING, 4, 10**9)
+    # No image is decoded in no time at all.
+    monkeypatch.setattr("pipeline.planning.measure_rates.rate", lambda *_: 1.0)
+    found = measure_rates(members, artifact, PREPROCESSING, 4, 10**9, clock)
     assert found.decoded == 4
-    assert found.get_seconds >= 4 * 0.05
+    assert found.get_seconds == 4 * 0.125

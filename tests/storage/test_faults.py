@@ -61,7 +61,7 @@ FAULTS = {
 @pytest.fixture
 def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies given up soon."""
-    monkeypatch.setattr(gcs_client, "_BODY_S", 0.1)
+    monkeypatch.setattr(gcs_client, "BODY_S", 0.1)
 
 
 def stored(bucket: Any, count: int) -> dict[str, bytes]:
@@ -112,8 +112,8 @@ def test_all_kinds_of_faults_by_a_hundred_objects(
 def test_a_body_that_comes_byte_by_byte_is_given_up(
     cloud: Proxy, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gcs, "_CALL_S", 0)
-    monkeypatch.setattr(gcs_client, "_BODY_S", 0.3)
+    monkeypatch.setattr(gcs, "CALL_S", 0)
+    monkeypatch.setattr(gcs_client, "BODY_S", 0.3)
     (uri,) = stored(bucket, 1)
     cloud.faults[:] = [fault.dribbling] * 9
     start = time.monotonic()
@@ -139,7 +139,7 @@ def test_a_storm_slows_reading_down_and_costs_no_image(
     cloud: Proxy, bucket: Any, monkeypatch: pytest.MonkeyPatch, spoil: Fault
 ) -> None:
     contents = stored(bucket, 20)
-    monkeypatch.setattr(gcs, "_CALL_S", 0.3)
+    monkeypatch.setattr(gcs, "CALL_S", 0.3)
     storage_ = GoogleCloudStorage()
     cloud.lasting_fault = during(1.5, spoil)
     start = time.monotonic()
@@ -153,7 +153,7 @@ def test_one_bad_object_among_good_ones_is_given_up_in_its_own_time(
     cloud: Proxy, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = stored(bucket, 60)
-    monkeypatch.setattr(gcs, "_CALL_S", 0.3)
+    monkeypatch.setattr(gcs, "CALL_S", 0.3)
     storage_ = GoogleCloudStorage()
     cloud.lasting_fault = lambda request, reply: (
         status(503)(reply) if "/7.jpg" in request else reply
@@ -178,7 +178,7 @@ def test_writing_and_a_listing_under_way_outlast_a_storm_alone(
 ) -> None:
     stored(bucket, 4)
     folder, storage_ = f"gs://{bucket.name}", GoogleCloudStorage()
-    for name in ("_CALL_S", "_FIRST_ANSWER_S"):
+    for name in ("CALL_S", "FIRST_ANSWER_S"):
         monkeypatch.setattr(gcs, name, 0.1)
     cloud.page_size = 2
     listing = storage_.find(folder)

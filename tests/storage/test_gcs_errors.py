@@ -59,7 +59,7 @@ def test_without_credentials_what_stays_unauthorized_is_permission_denied(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uri = put("private.jpg")
-    monkeypatch.setattr(gcs_module, "_RENEWAL_S", 0.2)
+    monkeypatch.setattr(gcs_module, "RENEWAL_S", 0.2)
     cloud.lasting_fault = lambda request, reply: status(401)(reply)
     for _ in range(2):
         error = error_of(lambda: gcs.read(uri, MB))
@@ -79,7 +79,7 @@ def test_with_credentials_what_is_unauthorized_may_be_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uri = put("a.jpg")
-    monkeypatch.setattr(gcs_module, "_CALL_S", 0.2)
+    monkeypatch.setattr(gcs_module, "CALL_S", 0.2)
     monkeypatch.setattr(AnonymousCredentials, "refresh", lambda *_: None)
     cloud.lasting_fault = lambda request, reply: status(401, "Invalid Credentials")(reply)
     error = error_of(lambda: gcs.read(uri, MB))
@@ -147,7 +147,7 @@ def test_lasting_fault_is_unreadable_and_says_what_came(
     why: str,
 ) -> None:
     uri = put("a.jpg", bytes(1000))
-    monkeypatch.setattr(gcs_module, "_CALL_S", 0.1)
+    monkeypatch.setattr(gcs_module, "CALL_S", 0.1)
     cloud.lasting_fault = lambda request, reply: fault(reply)
     error = error_of(lambda: gcs.read(uri, MB))
     assert (error.error, str(error)) == ("unreadable", f"{uri}: {why}")
@@ -196,7 +196,7 @@ def test_a_storage_that_cannot_be_reached_is_one_line_with_the_cause_and_the_way
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = closed.getsockname()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{address[1]}")
-    for name in ("_FIRST_ANSWER_S", "_CALL_S"):
+    for name in ("FIRST_ANSWER_S", "CALL_S"):
         monkeypatch.setattr(gcs_module, name, 0.1)
     monkeypatch.setattr(retries, "shared", retries.Retries(delays_s=(0.01, 0.01)))
     message = (

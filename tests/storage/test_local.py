@@ -255,9 +255,10 @@ def test_unreadable_folder_elsewhere_does_not_concern_a_glob(public: Path) -> No
     (public / "private").chmod(0o755)
 
 
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a device"])
 def test_what_is_no_file_is_a_row_and_never_waits(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, promptly: None
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x.jpg"
     listener = socket.socket(socket.AF_UNIX)
@@ -419,7 +420,7 @@ def test_failing_disk_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def fail(path: str, flags: int) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("transforms.storage.local._open_without_waiting", fail)
+    monkeypatch.setattr("transforms.storage.local.os.open", fail)
     expected = ("unreadable", f"{tmp_path}/a.jpg: Input/output error")
     assert error_of(lambda: LOCAL.read(f"{tmp_path}/a.jpg", MB)) == expected
 

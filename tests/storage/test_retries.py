@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.helpers.waiting import wait_until
 from transforms.storage.retries import Retries
 
 QUICK = (0.001, 0.005)
@@ -32,13 +32,6 @@ class Source:
         if self.fails:
             raise FaultError("no")
         return "answer"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def test_a_fault_that_passes_is_not_seen() -> None:

@@ -353,7 +353,7 @@ def test_a_storm_costs_no_member(
 ) -> None:
     uri = put("shard.tar", tar_of(STORED))
     found(uri)
-    monkeypatch.setattr("transforms.storage.gcs._CALL_S", 0.1)
+    monkeypatch.setattr("transforms.storage.gcs.CALL_S", 0.1)
     end = time.monotonic() + 0.5
     cloud.lasting_fault = lambda request, reply: (
         status(429)(reply) if time.monotonic() < end else reply

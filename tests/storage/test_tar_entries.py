@@ -305,14 +305,16 @@ BAD_SIZE = "breaks after 1 of its members: a size of "
         "endless sparse",
     ],
 )
-def test_hostile_header_ends_the_tar_at_once(content: bytes, message: str, promptly: None) -> None:
+@pytest.mark.timeout(10)
+def test_hostile_header_ends_the_tar_at_once(content: bytes, message: str) -> None:
     names, _, said = broken(FIRST + content)
     assert names == ["a.jpg"]
     assert said.startswith(message)
 
 
 @pytest.mark.parametrize("size", [2**33, 2**62, 2**64, 2**87])
-def test_size_beyond_the_end_is_not_believed(size: int, promptly: None) -> None:
+@pytest.mark.timeout(10)
+def test_size_beyond_the_end_is_not_believed(size: int) -> None:
     base_256 = b"\x80" + size.to_bytes(11, "big")
     for content in (
         patched(header("b.jpg"), 124, base_256),
@@ -360,7 +362,8 @@ def test_fault_of_the_disk_is_unreadable() -> None:
     assert str(caught.value) == "cannot be read at byte 1,024: [Errno 5] Input/output error"
 
 
-def test_mutants_never_raise_anything_else_nor_lose_what_lies_before(promptly: None) -> None:
+@pytest.mark.timeout(10)
+def test_mutants_never_raise_anything_else_nor_lose_what_lies_before() -> None:
     stored = [(f"{i}{LONG if i == 2 else '.jpg'}", bytes([65 + i]) * 200) for i in range(6)]
     rng = random.Random(0)
     for format in ("gnu", "pax"):

@@ -32,7 +32,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 # Above this many pixels an image is converted in bands, and turned when it is small.
-_BANDED_PIXELS = 2_000_000
+BANDED_PIXELS = 2_000_000
 
 # In Pillow's words: a variant of the format that it cannot decode, rather than a damaged file.
 _UNSUPPORTED = (
@@ -152,7 +152,7 @@ def _resized(
         return part if frame is None else _on_canvas(part, box, frame)
 
     is_rgb = image.mode == "RGB" and frame is None and "transparency" not in image.info
-    if image.width * image.height > _BANDED_PIXELS and not (is_rgb and turn == 1):
+    if image.width * image.height > BANDED_PIXELS and not (is_rgb and turn == 1):
         box = _box(image.size, preprocessing.resize)
         return _turned(resize_in_bands(rgb, image.size, side, box), turn)
     upright = _turned(rgb((0, 0, *image.size)), turn)

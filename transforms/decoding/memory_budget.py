@@ -13,9 +13,9 @@ class MemoryBudget:
     """
 
     def __init__(self) -> None:
-        """Nothing is taken."""
+        """Nothing is taken; `waiting` are those that asked and have not begun."""
         self._taken = 0
-        self._waiting: deque[object] = deque()
+        self.waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextmanager
@@ -23,13 +23,13 @@ class MemoryBudget:
         """Holds `needed` bytes of `total`; more than all of it is held alone."""
         turn = object()
         with self._changed:
-            self._waiting.append(turn)
+            self.waiting.append(turn)
             self._changed.wait_for(
                 lambda: (
-                    self._waiting[0] is turn and (self._taken == 0 or self._taken + needed <= total)
+                    self.waiting[0] is turn and (self._taken == 0 or self._taken + needed <= total)
                 )
             )
-            self._waiting.popleft()
+            self.waiting.popleft()
             self._taken += needed
             self._changed.notify_all()
         try:

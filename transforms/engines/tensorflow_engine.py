@@ -33,7 +33,7 @@ class TensorFlowEngine:
                 return best.indices, best.values
 
             # Traced, and on a GPU compiled by XLA, once for each size of a batch.
-            self._classify = tf.function(classify, jit_compile=bool(gpus))
+            self.classify = tf.function(classify, jit_compile=bool(gpus))
             self._memory_error = tf.errors.ResourceExhaustedError
             self._turn = threading.Lock()
             self._batch = np.zeros((batch_size, image_size, image_size, 3), np.uint8)
@@ -60,7 +60,7 @@ class TensorFlowEngine:
             np.stack(some, out=self._batch[: len(some)])
             self._batch[len(some) :] = 0  # what is left of an image may be why its batch failed
             try:
-                found, values = (tensor.numpy() for tensor in self._classify(self._batch))
+                found, values = (tensor.numpy() for tensor in self.classify(self._batch))
             except self._memory_error as error:
                 self._halve_batch(error)
                 continue

@@ -28,9 +28,9 @@ from transforms.storage.uris import fixed_prefix, glob_regex, has_glob
 
 _TIMEOUT_S: Final = (10, 60)  # to connect, to answer
 # How long a call is tried while others succeed. For the first answer of all, a person waits.
-_FIRST_ANSWER_S, _CALL_S = 15.0, 60.0
+FIRST_ANSWER_S, CALL_S = 15.0, 60.0
 # A spell of 401 may be a token that is being renewed. Without credentials a longer one is not.
-_RENEWAL_S: Final = 60.0
+RENEWAL_S: Final = 60.0
 # Pages of a listing are sometimes empty; after so many in a row it never ends.
 _MOST_EMPTY_PAGES: Final = 1000
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -68,7 +68,7 @@ class GoogleCloudStorage:
     def read(self, uri: str, max_bytes: int) -> Content:
         """The object in one GET, its checksum verified; passing faults are tried again."""
         try:
-            file = self._fetched(uri, lambda: _BoundedBuffer(uri, max_bytes), _CALL_S)
+            file = self._fetched(uri, lambda: _BoundedBuffer(uri, max_bytes), CALL_S)
         except (*FAULTS, ValueError) as error:
             why = gcs_errors.explained(uri, error, self._has_credentials)
             raise ImageError(gcs_errors.reason_of(error), why) from error
@@ -126,11 +126,11 @@ class GoogleCloudStorage:
         """
         is_question = seconds is None
         if seconds is None:
-            seconds = _CALL_S if self._retries.has_succeeded else _FIRST_ANSWER_S
+            seconds = CALL_S if self._retries.has_succeeded else FIRST_ANSWER_S
 
         def may_pass(error: Exception) -> bool:
             if isinstance(error, NoCredentials):
-                return not is_question and self._retries.seconds_failing() < _RENEWAL_S
+                return not is_question and self._retries.seconds_failing() < RENEWAL_S
             return gcs_errors.may_pass(error)
 
         request = partial(request, retry=None, timeout=_TIMEOUT_S)

@@ -14,7 +14,7 @@ from google.cloud import storage
 CONNECTIONS: Final = 64
 # A body may take this long, and longer the larger it is: one that comes byte by byte would hold a
 # thread for ever, since each byte is an answer.
-_BODY_S, _BODY_BYTES_A_SECOND = 30.0, 100_000
+BODY_S, _BODY_BYTES_A_SECOND = 30.0, 100_000
 _SETTINGS: Final = {
     # Where no metadata server answers, each try takes 3 s; Google's machines have other marks too.
     "GCE_METADATA_DETECT_RETRIES": "1",
@@ -62,9 +62,9 @@ class _TimedAdapter(requests.adapters.HTTPAdapter):
             while data := raw.read1(amount, decode_content=decode_content):
                 yield data
                 size += len(data)
-                if time.monotonic() - start > _BODY_S + size / _BODY_BYTES_A_SECOND:
+                if time.monotonic() - start > BODY_S + size / _BODY_BYTES_A_SECOND:
                     raw.close()
-                    raise requests.Timeout(f"{size:,} bytes came in more than {_BODY_S:g} s")
+                    raise requests.Timeout(f"{size:,} bytes came in more than {BODY_S:g} s")
 
         raw.stream = stream
         return response

@@ -260,5 +260,5 @@ def test_a_large_image_has_the_range_of_some_of_its_samples() -> None:
 def test_many_rows_are_rescaled_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     content = content_of("thirty_two_bit.tif")
     at_once = greys(content, 64)
-    monkeypatch.setattr("transforms.decoding.pixels.deep_grey._BAND_PIXELS", 1000)
+    monkeypatch.setattr("transforms.decoding.pixels.deep_grey.BAND_PIXELS", 1000)
     assert greys(content, 64) == at_once

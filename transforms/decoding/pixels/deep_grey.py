@@ -44,7 +44,7 @@ _LEAST_TONES: Final = 2
 # So many samples, spread evenly, tell the range of any image.
 _MOST_SAMPLES: Final = 250_000
 # Values are worked on a few rows at a time: as float64 they need eight times the memory.
-_BAND_PIXELS: Final = 1_000_000
+BAND_PIXELS: Final = 1_000_000
 
 
 class _Range(NamedTuple):
@@ -208,7 +208,7 @@ def _as_stored(image: Image.Image, value: float) -> float:
 def _bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
     """Boxes of whole rows that cover `size`."""
     width, height = size
-    rows = max(1, _BAND_PIXELS // width)
+    rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         yield 0, top, width, min(height, top + rows)
 

@@ -12,7 +12,7 @@ Box = tuple[int, int, int, int]
 _REDUCING_GAP: Final = 2.0
 # What the triangle of Pillow's bilinear filter reaches beyond a pixel's own half, in target pixels.
 _REACH: Final = 0.5
-_BAND_PIXELS: Final = 2_000_000
+BAND_PIXELS: Final = 2_000_000
 
 
 def resize(image: Image.Image, side: int, box: Box) -> Image.Image:
@@ -36,7 +36,7 @@ def resize_in_bands(
     x0, x1 = max(0, int(left - reach_x)), min(size[0], math.ceil(right + reach_x))
     y0, y1 = max(0, int(top - reach_y)), min(size[1], math.ceil(bottom + reach_y))
     reduced = Image.new("RGB", (math.ceil((x1 - x0) / columns), math.ceil((y1 - y0) / rows)))
-    step = max(1, _BAND_PIXELS // ((x1 - x0) * rows)) * rows
+    step = max(1, BAND_PIXELS // ((x1 - x0) * rows)) * rows
     for y in range(y0, y1, step):
         band = rgb((x0, y, x1, min(y1, y + step))).reduce((columns, rows))
         reduced.paste(band, (0, (y - y0) // rows))
