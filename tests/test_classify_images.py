@@ -25,6 +25,7 @@ from transforms.models.labels import Label
 from transforms.records import ClassifiedImage, DecodedImage, ListedImage, Pixels, Prediction, Slot
 
 EMPTY = Failure("empty", "read", "no bytes")
+ARTIFACT = Artifact("", "litert", "mean", 2, ())
 
 
 class MeanEngine:
@@ -140,7 +141,11 @@ class Waiting(MeanEngine):
         return super().top_k(images)
 
 
-def _load_waiting(*_: object) -> SharedEngine:
+_siblings: list[object] = []
+
+
+def _load_waiting(*arguments: object) -> SharedEngine:
+    _siblings.append(arguments[-2])
     return SharedEngine(Waiting())
 
 
@@ -160,14 +165,13 @@ def test_batches_are_gathered_and_rows_handed_on_while_the_engine_is_at_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("transforms.classify_images.shared_engine", _load_waiting)
-    artifact = Artifact("", "litert", "mean", 2, ())
     images = [decoded(str(n), n) for n in range(6)]
     _fourth_came.clear()
     _second_batch_began.clear()
     _waits.clear()
     with Pipeline(runner=FnApiRunner()) as p:
         coming = p | beam.Create(images, reshuffle=False) | beam.Map(_noted)
-        rows = coming | ClassifyImages(artifact, top_k=1, batch_size=2)
+        rows = coming | ClassifyImages(ARTIFACT, top_k=1, batch_size=2)
         assert_that(rows | beam.Map(_written), equal_to([str(n) for n in range(6)]))
     assert _waits == [True] * 4
 
@@ -204,6 +208,19 @@ def test_a_worker_of_another_version_fails_before_its_first_image_and_names_both
         f"RuntimeError the run was launched by {MADE_BY}, but this worker has "
         f"{MADE_BY.replace(__version__, there)}; install the launcher's version on the workers\n"
     )
+
+
+@pytest.mark.parametrize("siblings", [False, True])
+def test_the_engine_is_chosen_knowing_of_sibling_processes(
+    siblings: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.classify_images.shared_engine", _load_waiting)
+    _fourth_came.set()
+    _siblings.clear()
+    with Pipeline(runner=FnApiRunner()) as p:
+        rows = p | beam.Create([decoded("a", 9)]) | ClassifyImages(ARTIFACT, 1, 2, siblings)
+        assert_that(rows | beam.Map(lambda row: row.slot.image.uri), equal_to(["a"]))
+    assert _siblings == [siblings]
 
 
 def test_the_transform_classifies_every_element(tiny_model: TinyModel, own_caches: None) -> None:

@@ -71,6 +71,18 @@ def test_elements_are_worked_on_at_the_same_time() -> None:
     assert list(outputs(PooledMap(meet, lambda: 4, 4), range(8))) == list(range(8))
 
 
+def test_the_metric_of_a_call_is_the_microseconds_that_it_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([5_000_000, 5_012_999, 7_000_000, 8_000_000])
+    monkeypatch.setattr("transforms.pooled_map.time.perf_counter_ns", lambda: next(clock))
+    seen: list[tuple[str, int]] = []
+    monkeypatch.setattr("transforms.pooled_map.observe", lambda *metric: seen.append(metric))
+    pool: PooledMap[int, int] = PooledMap(abs, lambda: 1, 4, metric="read_us")
+    assert list(outputs(pool, range(2))) == [0, 1]
+    assert seen == [("read_us", 12), ("read_us", 1000)]
+
+
 def fails_at(bad: int) -> Callable[[int], int]:
     def fail(element: int) -> int:
         if element == bad:

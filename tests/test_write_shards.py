@@ -9,7 +9,7 @@ import pytest
 from apache_beam import Create, FlatMap, Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms.failures import Failure
+from transforms.failures import Failure, Stage
 from transforms.layout import part_name
 from transforms.metrics import local_counts
 from transforms.models.labels import Label
@@ -112,6 +112,23 @@ def test_every_row_is_counted_by_what_became_of_it(tmp_path: Path) -> None:
     now = local_counts()
     assert now["predicted"] - before.get("predicted", 0) == 2
     assert now["empty"] - before.get("empty", 0) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "bytes_read"), [("list", 0), ("read", 0), ("decode", 5), ("classify", 5)]
+)
+def test_a_failure_of_any_stage_is_a_row_and_its_bytes_count_if_they_were_read(
+    tmp_path: Path, stage: Stage, bytes_read: int
+) -> None:
+    write, before = writer(tmp_path), local_counts()
+    row = rows_of("a", 1)[0]._replace(failure=Failure("out_of_memory", stage, "why"))
+    assert list(write.process(row)) == [WrittenShard("a", 1)]
+    (found,) = pq.ParquetFile(tmp_path / part_name("a", RUN)).read().to_pylist()
+    assert [found[name] for name in ("error", "error_stage", "error_message", "retryable")] == [
+        *("out_of_memory", stage, "why", True)
+    ]
+    counts = {name: n - before.get(name, 0) for name, n in local_counts().items()}
+    assert (counts["out_of_memory"], counts.get("bytes_read", 0)) == (1, bytes_read)
 
 
 def test_failed_write_raises_and_leaves_no_file(

@@ -15,7 +15,7 @@ from transforms.failures import RETRYABLE
 from transforms.metrics import LISTED, PREDICTED, SKIPPED, local_counts
 from transforms.storage import retries
 
-_PLAIN_INTERVAL_S = 10.0
+PLAIN_INTERVAL_S = 10.0
 _BAR_INTERVAL_S = 0.25
 
 
@@ -97,7 +97,7 @@ def _show_bar(progress: Progress, stop: threading.Event, console: Console) -> No
 
 
 def _show_plain(progress: Progress, stop: threading.Event, console: Console) -> None:
-    while not stop.wait(_PLAIN_INTERVAL_S):
+    while not stop.wait(PLAIN_INTERVAL_S):
         print(progress.standing(), file=sys.stderr, flush=True)
 
 

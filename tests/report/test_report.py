@@ -177,6 +177,15 @@ def test_scores_fall_into_twenty_bins(output: Path) -> None:
     }
 
 
+def test_half_of_the_scores_lie_between_the_quartiles(output: Path) -> None:
+    scores = (0.1, 0.2, 0.35, 0.4, 0.9)
+    rows = [predicted(f"{n}", "cat", score) for n, score in enumerate(scores)]
+    write_run(output, FIRST, [*rows, failed("x", "empty")])
+    assert gather(str(output), 0).current.quartiles == pytest.approx((0.2, 0.35, 0.4))
+    text = words(page_of(output))
+    assert "Half of the images lie between 20.0% and 40.0%; the median is 35.0%." in text
+
+
 def test_errors_by_reason_with_at_most_three_examples(output: Path) -> None:
     rows = [failed(f"/x/{n}.jpg", "truncated", f"file {n} ends") for n in range(5)]
     write_run(output, FIRST, [*rows, failed("/x/locked.jpg", "unreadable", "I/O error")])
@@ -309,6 +318,52 @@ def test_one_model_is_compared_with_nothing(output: Path) -> None:
     write_run(output, SECOND, [predicted("b", "cat", 0.9)])
     assert gather(str(output), 0).comparison is None
     assert "ground truth" not in words(page_of(output))
+
+
+def structure(page: Page) -> list[tuple[str, list[str]]]:
+    """The tags and the names of their attributes, which no value may change."""
+    return [(tag, list(attrs)) for tag, attrs in page.tags]
+
+
+def page_full_of(text: str, folder: Path, state: str) -> Page:
+    """A page with this text wherever text comes from outside; the latest run is in this state."""
+    in_names = text.replace("/", "")
+    output, photo = folder / in_names, folder / f"{in_names}.jpg"
+    output.mkdir(parents=True)
+    shutil.copy(PHOTOS / "cat.jpg", photo)
+    uris = [str(photo), f"/gone/{text}", f"https://gone/{in_names}", f"s3://gone/{in_names}"]
+    failures = [
+        failed(f"{scheme}{text}", text, text, error_stage=text, format=text)
+        for scheme in ("/gone/failed/", "s3://gone/failed/")
+    ]
+    for number, model in enumerate([f"{text}@{text}", OTHER]):
+        label = f"{text} {number}"
+        rows = [predicted(uri, label, 0.9, (text, 0.1), model=model) for uri in uris]
+        rows += [row | {"model": model} for row in failures]
+        write_run(
+            output,
+            *(f"r-2026112{number}{in_names}", rows),
+            finished=number == 0 or state != "unfinished",
+            complete=False,
+            engine=text,
+            versions={text: text},
+            differences=[text],
+            configuration={"resize": text, "precision": [text]},
+        )
+    if state == "unreadable":
+        (output / "runs" / f"r-20261121{in_names}.json").write_text("{")
+    return page_of(output)
+
+
+@pytest.mark.parametrize("state", ["unbalanced", "unfinished", "unreadable"])
+def test_no_value_from_outside_changes_the_structure_of_the_page(
+    state: str, tmp_path: Path
+) -> None:
+    plain = page_full_of("plain", tmp_path / "plain", state)
+    for hostile in ("<script>alert(1)</script><b>", "\" onerror='alert(2)' x=\"", "' onclick=a '"):
+        page = page_full_of(hostile, tmp_path / "hostile", state)
+        assert structure(page) == structure(plain)
+        shutil.rmtree(tmp_path / "hostile")
 
 
 def test_names_labels_and_messages_are_shown_and_never_obeyed(output: Path) -> None:

@@ -154,6 +154,23 @@ def test_damaged_part_file_is_named(output: Path) -> None:
     assert difference.startswith(f"{FIRST} with 3 images cannot be read: ")
 
 
+def test_a_flipped_bit_in_a_reason_is_named(output: Path) -> None:
+    """`empty` becomes `emptx`, which is as good a text: only the checksum of its page tells."""
+    footer = pq.ParquetFile(output / FIRST).metadata
+    columns = [footer.row_group(0).column(i) for i in range(footer.num_columns)]
+    (error,) = [column for column in columns if column.path_in_schema == "error"]
+    content = bytearray((output / FIRST).read_bytes())
+    end = error.data_page_offset  # of the dictionary, which has one value
+    assert content[end - 5 : end] == b"empty"
+    content[end - 1] ^= 1
+    (output / FIRST).write_bytes(content)
+    account = read_account(str(output), RUN)
+    assert (account.predicted, account.errors) == (1, {"empty": 1, "not_found": 1})
+    (difference,) = account.differences
+    assert difference.startswith(f"{FIRST} with 3 images cannot be read: ")
+    assert "CRC checksum verification failed" in difference
+
+
 def test_part_file_of_another_schema_is_named(output: Path) -> None:
     pq.write_table(pa.table({"path": ["/a.jpg"]}), output / FIRST)
     (difference,) = differences(output)
@@ -198,6 +215,29 @@ def test_earlier_file_that_is_no_longer_what_this_run_read_is_named(
     if there is not None:
         write_part(str(tmp_path), "00000-00000", there, "r-0")
     assert differences(tmp_path) == (f"{EARLIER} {difference.format(len(skipped))}",)
+
+
+def test_images_of_an_earlier_file_that_is_gone_were_not_skipped(tmp_path: Path) -> None:
+    skipped = ["/y.jpg", "/z.jpg"]
+    write_whole_run(str(tmp_path), line("part", EARLIER, skipped), skipped=skipped)
+    account = read_account(str(tmp_path), RUN)
+    assert (account.listed, account.predicted, account.failed, account.skipped) == (8, 3, 3, 0)
+    assert account.differences == (f"{EARLIER} with 2 images is missing",)
+
+
+def test_skipped_errors_and_duplicates_of_all_lines_are_added_up(tmp_path: Path) -> None:
+    kept = [["/y.jpg", "/z.jpg"], ["/failed-empty-w.jpg"]]
+    parts = [part_name(f"00000-0000{n}", "r-0") for n in range(2)]
+    lines = [
+        line("part", name, uris)._replace(errors=errors)
+        for name, uris, errors in zip(parts, kept, (2, 1), strict=True)
+    ]
+    write_whole_run(str(tmp_path), *lines, skipped=[uri for uris in kept for uri in uris])
+    for n, uris in enumerate(kept):
+        write_part(str(tmp_path), f"00000-0000{n}", uris, "r-0")
+    account = read_account(str(tmp_path), RUN)
+    assert (account.listed, account.skipped, account.skipped_errors) == (9, 3, 3)
+    assert (account.duplicates, account.differences) == (4, ())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from pipeline.dataflow.job import JobFailedError
 from pipeline.options import RunOptions
 from pipeline.running.account import Account
-from pipeline.running.conclusion import report_failure, submitted, summary
+from pipeline.running.conclusion import exit_code, report_failure, submitted, summary
 from pipeline.running.launch import RunFailedError
 from pipeline.running.outcome import Outcome
 from pipeline.running.run_facts import Job, Start
@@ -22,7 +22,7 @@ FINISH = "python -m pipeline.finish 'gs://b/my out' r-1"
 RESUME = "python -m pipeline.run --resume"
 
 
-def failure(error: Exception) -> RunFailedError:
+def failure(error: BaseException) -> RunFailedError:
     options = RunOptions(inputs=("gs://b/in",), output="gs://b/my out", runner="DataflowRunner")
     start = Start.of(
         options, Artifact("", "litert", "m@0", 224, ()), "r-1", datetime.now(timezone.utc)
@@ -60,6 +60,47 @@ def test_a_job_that_failed_is(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "error: the run failed: job job-1 ended as FAILED"
     assert said[-1] == f"  {RESUME}"
+
+
+def test_ctrl_c_leaves_the_job_and_says_on_standard_error_how_to_end_the_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert report_failure(failure(KeyboardInterrupt()), RESUME) == 130
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "stopped waiting; the job goes on. To end the run when it is done:",
+        f"  {FINISH}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("failed", "limit", "code"),
+    [(1, 0.25, 0), (2, 0.25, 3), (0, 0.0, 0), (1, 0.0, 3), (4, 1.0, 0)],
+)
+def test_as_many_failures_as_the_limit_are_no_error_and_one_more_is(
+    failed: int, limit: float, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account = Account(4, 0, 4 - failed, failed, 0, {}, (), ())
+    assert exit_code(Outcome("r-1", "m@1", 1.0, account), "out", limit) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    share = f"{25 * failed}.0% of the images failed, more than --max-failure-rate {limit:g}"
+    assert said.err.splitlines() == [
+        *(f"error: {share}; to see which and why:", "  python -m pipeline.query out --failed")
+    ] * (code == 3)
+
+
+def test_a_ledger_that_does_not_balance_weighs_more_than_too_many_failures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    account = Account(4, 0, 0, 4, 0, {}, (), ("a is missing", "b is missing"))
+    assert exit_code(Outcome("r-1", "m@1", 1.0, account), "out", 0.0) == 4
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        *("error: the ledger does not balance:", "  a is missing", "  b is missing")
+    ]
 
 
 @pytest.mark.parametrize(

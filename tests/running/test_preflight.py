@@ -1,5 +1,6 @@
 """What a person gets wrong: exit code 2 before anything runs, the value and what would work."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -221,6 +222,11 @@ def test_a_part_file_that_is_gone_at_the_end_is_exit_code_4_naming_it(
     assert result.exit_code == 4
     assert "error: the ledger does not balance:" in result.stderr
     assert "part-00000-00001.parquet with 5 images is missing" in result.stderr
+    (file,) = (tmp_path / "out" / "runs").iterdir()
+    facts = json.loads(file.read_text())
+    assert facts["complete"] is False
+    (difference,) = facts["differences"]
+    assert difference.endswith("/part-00000-00001.parquet with 5 images is missing")
 
 
 def test_help_shows_every_option_in_groups(run: Command) -> None:

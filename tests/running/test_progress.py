@@ -1,9 +1,13 @@
 """The line that says how far a run is."""
 
+import os
+import sys
+
 import pytest
 
 from pipeline.running import progress
-from pipeline.running.progress import Standing
+from pipeline.running.progress import Standing, shown_progress
+from tests.helpers.waiting import wait_until
 from transforms import metrics as tally
 
 
@@ -41,3 +45,42 @@ def test_standing_counts_from_where_the_run_began(monkeypatch: pytest.MonkeyPatc
 )
 def test_the_line_tells_done_failed_speed_and_time_left(standing: Standing, line: str) -> None:
     assert str(standing) == line
+
+
+def test_elsewhere_than_on_a_terminal_it_is_plain_lines_on_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0.01)
+    said = ["", ""]
+
+    def has_said_two_lines() -> bool:
+        for stream, text in enumerate(capsys.readouterr()):
+            said[stream] += text
+        return (said[0] + said[1]).count("\n") >= 2
+
+    with shown_progress():
+        wait_until(has_said_two_lines)
+    assert said[0] == ""
+    assert said[1].startswith("listing and loading, 0 s\nlisting and loading, ")
+
+
+def test_on_a_terminal_it_is_a_bar_on_standard_error_that_is_gone_in_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    shown = b""
+
+    def has_shown_the_bar() -> bool:
+        nonlocal shown
+        shown += os.read(ours, 10_000)
+        return b"listing and loading" in shown
+
+    with open(theirs, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        with shown_progress():
+            wait_until(has_shown_the_bar)
+    erase_line = b"\x1b[2K"
+    assert erase_line in os.read(ours, 10_000)
+    os.close(ours)
+    assert capsys.readouterr() == ("", "")

@@ -9,8 +9,11 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 
 from tests.helpers.gcs_emulator import (
     Proxy,
@@ -49,6 +52,35 @@ def test_many_threads_read_through_one_client(
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_no_request_waits_for_ever(
+    gcs: GoogleCloudStorage, put: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[object] = []
+    send = HTTPAdapter.send
+
+    def noted(self: HTTPAdapter, *arguments: Any, **options: Any) -> requests.Response:
+        limits.append(options["timeout"])
+        return send(self, *arguments, **options)
+
+    monkeypatch.setattr(HTTPAdapter, "send", noted)
+    uri = put("in/a.jpg")
+    folder = uri.rpartition("/")[0]
+    requests_of: dict[str, Callable[[], object]] = {
+        "read": lambda: gcs.read(uri, MB),
+        "open": lambda: gcs.open(uri).close(),
+        "find": lambda: list(gcs.find(uri)),
+        "list": lambda: list(gcs.find(f"{folder}/*.jpg")),
+        "names": lambda: gcs.names(folder),
+        "write": lambda: gcs.write(folder, "part", b"x"),
+        "check": lambda: gcs.check_writable(folder),
+    }
+    for name, request in requests_of.items():
+        limits.clear()
+        request()
+        # Seconds to connect, and between any two bytes of the answer.
+        assert (name, set(limits)) == (name, {(10, 60)})
 
 
 def test_more_faults_than_connections_do_not_stop_the_reading(
