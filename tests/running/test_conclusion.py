@@ -65,7 +65,7 @@ def test_a_job_that_failed_is(capsys: pytest.CaptureFixture[str]) -> None:
 def test_ctrl_c_leaves_the_job_and_says_on_standard_error_how_to_end_the_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert report_failure(failure(KeyboardInterrupt()), RESUME) == 130
+    assert report_failure(failure(KeyboardInterrupt()), RESUME, RunLog()) == 130
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.splitlines() == [

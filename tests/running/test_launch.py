@@ -10,6 +10,7 @@ from pipeline import graph
 from pipeline.options import RunOptions
 from pipeline.running import launch
 from pipeline.running.launch import RunFailedError
+from pipeline.running.run_log import RunLog
 from pipeline.running.runner import settle_runner
 from tests.helpers.model_fixtures import PHOTOS
 from transforms.models.artifact import Artifact
@@ -45,7 +46,7 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr("threading.excepthook", threading.excepthook)  # is put back
         run = RunOptions(inputs=(str(PHOTOS),), output=str(tmp_path / "out"), **options)
         with pytest.raises(RunFailedError):
-            launch.launch(run, settle_runner(run), print)
+            launch.launch(run, settle_runner(run), print, RunLog())
         return found
 
     return given
