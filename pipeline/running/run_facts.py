@@ -76,7 +76,7 @@ class Start(NamedTuple):
             "model": self.model,
             "engine": self.engine,
             "classes": self.classes,
-            "notes": self.notes,
+            "notes": list(self.notes),
             "job": self.job and self.job._asdict(),
             "configuration": self.configuration,
             "versions": self.versions,

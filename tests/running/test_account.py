@@ -229,7 +229,9 @@ def test_skipped_errors_and_duplicates_of_all_lines_are_added_up(tmp_path: Path)
     kept = [["/y.jpg", "/z.jpg"], ["/failed-empty-w.jpg"]]
     parts = [part_name(f"00000-0000{n}", "r-0") for n in range(2)]
     lines = [
-        line("part", name, uris)._replace(errors=errors)
+        line("part", name, uris)._replace(
+            errors=errors, held=len(uris), held_digest=uri_digest(uris)
+        )
         for name, uris, errors in zip(parts, kept, (2, 1), strict=True)
     ]
     write_whole_run(str(tmp_path), *lines, skipped=[uri for uris in kept for uri in uris])
