@@ -12,6 +12,7 @@ from transforms.decoding.decode_image import (
     decode_opened,
     open_for_decoding,
 )
+from transforms.decoding.decoding_cost import decoding_cost, is_of_unknown_cost
 from transforms.decoding.formats import name_format
 from transforms.decoding.guarded_decoder import GuardedDecoder
 from transforms.decoding.memory_budget import MemoryBudget
@@ -27,7 +28,8 @@ _MEMORY: Final = 900_000_000
 _PIXEL_BYTES: Final = 5
 # So little that a thread for each core may take it unasked: a JPEG of any size, as a rule.
 SMALL_MEMORY: Final = 60_000_000
-# An image that takes more is decoded in a process apart, where both can be enforced.
+# An image that takes more, or of which no header tells, is decoded in a process apart, where both
+# can be enforced.
 GUARDED_MEMORY: Final = 160_000_000
 _GUARDED_SECONDS: Final = 1.5
 # 64 x 150 kB of pixels keep two cores busy through any one inference call.
@@ -36,7 +38,7 @@ _AHEAD: Final = 64
 _AHEAD_BYTES: Final = 64_000_000
 
 _budget = MemoryBudget()
-_guarded = GuardedDecoder()
+_guarded = GuardedDecoder(_budget)
 
 
 def decode_image(content: bytes, preprocessing: Preprocessing) -> Picture:
@@ -48,19 +50,22 @@ def decode_image(content: bytes, preprocessing: Preprocessing) -> Picture:
         ImageError: not_an_image, unsupported_format, truncated, corrupt, too_many_pixels or
             too_slow.
     """
+    most = max(_MEMORY, _PIXEL_BYTES * preprocessing.max_pixels)
+    if is_of_unknown_cost(content):
+        what = f"{name_format(content)} of {len(content):,} bytes"
+        return _guarded.decode(content, preprocessing, GUARDED_MEMORY, most, what)
     opened = open_for_decoding(content, preprocessing)
-    cost, total = opened.cost, max(_MEMORY, _PIXEL_BYTES * preprocessing.max_pixels)
+    cost = decoding_cost(opened.image, opened.stripped, opened.width * opened.height)
     if cost.memory <= SMALL_MEMORY and cost.seconds <= _GUARDED_SECONDS:
         return decode_opened(opened, preprocessing)
     if cost.memory <= GUARDED_MEMORY and cost.seconds <= _GUARDED_SECONDS:
-        with _budget.take(cost.memory, total):
+        with _budget.take(cost.memory, most):
             return decode_opened(opened, preprocessing)
-    what = f"{opened.format} of {opened.width} x {opened.height}"
-    if cost.memory > total:
-        raise too_much_memory(what, cost.memory, total)
+    what = f"{opened.format} of {opened.width} x {opened.height} pixels"
+    if cost.memory > most:
+        raise too_much_memory(what, cost.memory, most)
     del opened  # with its copy of the content
-    with _budget.take(cost.memory, total):
-        return _guarded.decode(content, preprocessing, cost.memory, what)
+    return _guarded.decode(content, preprocessing, cost.memory, most, what)
 
 
 def decode_fetched(fetched: FetchedImage, preprocessing: Preprocessing) -> DecodedImage:

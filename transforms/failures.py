@@ -70,7 +70,7 @@ def too_many_pixels(what: str, limit: int) -> ImageError:
 
 def too_much_memory(what: str, needed: int, limit: int) -> ImageError:
     """The error of an image that cannot be decoded in `limit` bytes, which follow from pixels."""
-    needs = f"{what} pixels needs about {needed // 10**6:,} MB to decode"
+    needs = f"{what} needs about {needed // 10**6:,} MB to decode"
     return ImageError(
         "too_many_pixels",
         f"{needs}, more than the limit of {limit // 10**6:,} MB; raise --max-pixels to raise both",

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,32 +22,64 @@ from transforms.decoding.decode_image import (
     open_for_decoding,
 )
 from transforms.decoding.guarded_decoder import GuardedDecoder
+from transforms.decoding.memory_budget import MemoryBudget
 from transforms.failures import ImageError
 
 AS_ASKED = Preprocessing(64, "crop", 180_000_000)
 MEGABYTE = 1_000_000
 
 
+# Speaks as a decoding process does, and does with an image what its bytes say in Python.
+OBEDIENT = """
+import json, os, signal, sys, time
+tries = 0
+while line := sys.stdin.buffer.readline():
+    tries += 1
+    request = json.loads(line)
+    size = request["preprocessing"][0]
+    content = sys.stdin.buffer.read(request["byte_size"])
+    if content.startswith(b"do "):
+        exec(content[3:])
+    answer = json.dumps({"width": tries, "height": os.getpid(), "format": "PNG"}).encode()
+    os.write(1, answer + b"\\n" + bytes(size * size * 3))
+"""
+WHAT = "PNG of 96 x 72 pixels"
+
+
 @pytest.fixture
 def guarded() -> Iterator[GuardedDecoder]:
-    guarded = GuardedDecoder()
+    guarded = GuardedDecoder(MemoryBudget())
     yield guarded
     guarded.close()
 
 
-def decode(guarded: GuardedDecoder, content: bytes, memory: int = 100 * MEGABYTE) -> Picture:
-    return guarded.decode(content, AS_ASKED, memory, "PNG of 96 x 72")
+@pytest.fixture
+def obedient() -> Iterator[GuardedDecoder]:
+    guarded = GuardedDecoder(MemoryBudget(), time_limit=0.5, program=OBEDIENT)
+    yield guarded
+    guarded.close()
 
 
-def error_of(guarded: GuardedDecoder, content: bytes, memory: int = 100 * MEGABYTE) -> ImageError:
+def decode(
+    guarded: GuardedDecoder, content: bytes, memory: int = 100 * MEGABYTE, most: int = 0
+) -> Picture:
+    return guarded.decode(content, AS_ASKED, memory, most or memory, WHAT)
+
+
+def error_of(
+    guarded: GuardedDecoder, content: bytes, memory: int = 100 * MEGABYTE, most: int = 0
+) -> ImageError:
     with pytest.raises(ImageError) as caught:
-        decode(guarded, content, memory)
+        decode(guarded, content, memory, most)
     return caught.value
 
 
 def children() -> list[int]:
-    tasks = Path("/proc/self/task").iterdir()
-    return sorted(int(pid) for task in tasks for pid in (task / "children").read_text().split())
+    found: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has ended
+            found += (task / "children").read_text().split()
+    return sorted(map(int, found))
 
 
 def workers(guarded: GuardedDecoder) -> list[int]:
@@ -74,18 +107,16 @@ def test_the_reason_is_the_same_as_in_this_process(guarded: GuardedDecoder, name
     assert decode(guarded, plain_files()["plain.png"]).width == 96
 
 
-def test_an_image_without_an_end_is_given_up(guarded: GuardedDecoder) -> None:
-    side = 5000
-    slow = png((side, side), 8, 2, [bytes(3 * side)] * side)
-    patient = decode(guarded, slow, 400 * MEGABYTE)
-    assert patient.width == side
-    hasty = GuardedDecoder(time_limit=0.05)
+def test_an_image_without_an_end_is_given_up() -> None:
+    slow = png((1, 37 * MEGABYTE), 8, 0, [bytes(2 * 37 * MEGABYTE - 1)])  # a second on a core
+    hasty = GuardedDecoder(MemoryBudget(), time_limit=0.4)
+    decode(hasty, plain_files()["plain.png"])
     start = time.monotonic()
-    found = error_of(hasty, slow, 400 * MEGABYTE)
+    found = error_of(hasty, slow, 700 * MEGABYTE)
     assert time.monotonic() - start < 5
     assert (found.error, str(found)) == (
         "too_slow",
-        "PNG of 96 x 72 pixels was not decoded within 0.05 seconds",
+        "PNG of 96 x 72 pixels was not decoded within 0.4 seconds",
     )
     assert found.at("decode").retryable
     assert workers(hasty) == []
@@ -94,47 +125,169 @@ def test_an_image_without_an_end_is_given_up(guarded: GuardedDecoder) -> None:
 def test_an_image_that_takes_more_memory_than_it_may_is_refused(guarded: GuardedDecoder) -> None:
     side = 5000  # 100 MB in Pillow's memory
     large = png((side, side), 8, 2, [bytes(3 * side)] * side)
-    found = error_of(guarded, large, 2 * MEGABYTE)
-    assert found.error == "too_many_pixels"
-    assert str(found).endswith("needs more memory to decode than there is")
+    found = error_of(guarded, large, 50 * MEGABYTE)
+    assert (found.error, str(found)) == (
+        "too_many_pixels",
+        "PNG of 96 x 72 pixels needs more than 50 MB to decode; raise --max-pixels to raise both",
+    )
     assert decode(guarded, large, 300 * MEGABYTE).width == side
 
 
-@pytest.mark.parametrize(
-    ("number", "error", "message"),
-    [
-        (signal.SIGSEGV, "corrupt", "PNG of 96 x 72 pixels ended the process that decoded it"),
-        (signal.SIGKILL, "too_many_pixels", "was ended by the system, as a rule for want of"),
-    ],
-)
-def test_the_end_of_the_process_costs_one_image(
-    guarded: GuardedDecoder, number: signal.Signals, error: str, message: str
+def test_an_image_that_took_more_memory_than_it_should_is_tried_with_all(
+    guarded: GuardedDecoder,
 ) -> None:
-    side = 7_000
-    slow = png((side, side), 8, 2, [bytes(3 * side)] * side)
-    decode(guarded, plain_files()["plain.png"])
-    (pid,) = workers(guarded)
-    threading.Timer(0.2, os.kill, (pid, number)).start()
-    found = error_of(guarded, slow, 900 * MEGABYTE)
+    side = 5000
+    large = png((side, side), 8, 2, [bytes(3 * side)] * side)
+    assert decode(guarded, large, 50 * MEGABYTE, 300 * MEGABYTE).width == side
+    assert str(error_of(guarded, large, 20 * MEGABYTE, 50 * MEGABYTE)).startswith(
+        "PNG of 96 x 72 pixels needs more than 50 MB"
+    )
+
+
+@pytest.mark.parametrize("compression", ["packbits", "lzma", "zstd"])
+def test_libtiffs_want_of_memory_is_found(guarded: GuardedDecoder, compression: str) -> None:
+    content = saved(
+        picture().resize((2000, 2000)), "TIFF", compression=compression, strip_size=10**9
+    )
+    reasons = []
+    for memory in range(16, 60, 4):
+        try:
+            decode(guarded, content, memory * MEGABYTE)
+        except ImageError as error:
+            reasons.append(error.error)
+    assert len(reasons) < 11
+    assert set(reasons) == {"too_many_pixels"}
+
+
+def test_a_tiff_that_takes_more_than_it_may_at_first_is_decoded(guarded: GuardedDecoder) -> None:
+    content = saved(picture().resize((2000, 2000)), "TIFF", compression="packbits")
+    assert decode(guarded, content, 5 * MEGABYTE, 400 * MEGABYTE).width == 2000
+
+
+HOSTILE = {
+    "exit": ("sys.exit('not enough memory')", "corrupt", "exit code 1, not enough memory"),
+    "_exit": ("os._exit(3)", "corrupt", "exit code 3"),
+    "end": ("sys.exit(0)", "corrupt", "exit code 0"),
+    "segmentation fault": ("os.kill(os.getpid(), signal.SIGSEGV)", "corrupt", "SIGSEGV"),
+    "abort": ("os.abort()", "corrupt", "SIGABRT"),
+    "kill": (
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        "too_many_pixels",
+        "the process that decoded PNG of 96 x 72 pixels was ended by the system, as a rule for "
+        "want of memory",
+    ),
+    "silence": (
+        "time.sleep(60)",
+        "too_slow",
+        "PNG of 96 x 72 pixels was not decoded within 2 seconds by the clock",
+    ),
+    "endless work": (
+        "signal.setitimer(signal.ITIMER_PROF, 0.1)\nwhile True: pass",
+        "too_slow",
+        "PNG of 96 x 72 pixels was not decoded within 0.5 seconds",
+    ),
+    "stopped": (
+        "os.kill(os.getpid(), signal.SIGSTOP)",
+        "too_slow",
+        "within 2 seconds by the clock",
+    ),
+    "garbage": ("os.write(1, os.urandom(9000) + b'\\n')", "corrupt", "gave no answer but"),
+    "garbage without end": (
+        "while True: os.write(1, b'x' * 9000)",
+        "corrupt",
+        "gave no answer but",
+    ),
+    "another answer": ("os.write(1, b'[1, 2]\\n')", "corrupt", "gave no answer but"),
+    "unknown reason": (
+        'os.write(1, b\'{"error": "gremlins", "message": ""}\\n\')',
+        "corrupt",
+        "gave no answer but",
+    ),
+    "half an answer": (
+        'os.write(1, b\'{"width": 9, "height": 9, "format": "PNG"}\\n123\'); sys.exit(2)',
+        "corrupt",
+        "the process that decoded PNG of 96 x 72 pixels gave no answer but exit code 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_however_a_process_ends_it_costs_one_image(obedient: GuardedDecoder, name: str) -> None:
+    deed, error, message = HOSTILE[name]
+    before = children()
+    assert decode(obedient, b"harmless").width == 1
+    found = error_of(obedient, b"do " + deed.encode())
     assert found.error == error
     assert message in str(found)
-    assert decode(guarded, plain_files()["plain.png"]).width == 96
+    assert decode(obedient, b"harmless").format == "PNG"
+    obedient.close()
+    assert children() == before
+
+
+@pytest.mark.parametrize("name", ["exit", "segmentation fault", "kill", "silence", "garbage"])
+def test_an_image_whose_process_ended_is_tried_once_more_in_a_new_one(
+    obedient: GuardedDecoder, name: str
+) -> None:
+    decode(obedient, b"harmless")
+    deed, _, _ = HOSTILE[name]
+    again = decode(obedient, f"do if tries > 1:\n {deed}".encode())
+    assert again.width == 1
+    assert again.height in workers(obedient)
 
 
 def test_a_process_that_ended_while_it_waited_costs_no_image(guarded: GuardedDecoder) -> None:
     decode(guarded, plain_files()["plain.png"])
     (pid,) = workers(guarded)
     os.kill(pid, signal.SIGKILL)
-    time.sleep(0.1)
     assert decode(guarded, plain_files()["plain.png"]).width == 96
     assert workers(guarded) != [pid]
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("import nothing_of_this_name", r"exit code 1, ModuleNotFoundError: No module named"),
+        ("import os; os.kill(os.getpid(), 9)", r"was ended by the system, as a rule for want of"),
+    ],
+)
+def test_that_no_process_can_run_is_no_fault_of_the_image(program: str, message: str) -> None:
+    broken = GuardedDecoder(MemoryBudget(), program=program)
+    with pytest.raises(RuntimeError, match=message) as caught:
+        decode(broken, plain_files()["plain.png"])
+    assert "decoded in processes apart, and none can run" in str(caught.value)
+
+
+LIMITED = """
+import resource, sys
+limit = 4_000_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+from tests.helpers.image_files import png
+from transforms.decoding.decode_image import Preprocessing
+from transforms.decoding.guarded_decoder import GuardedDecoder
+from transforms.decoding.memory_budget import MemoryBudget
+large = png((5000, 5000), 8, 2, [bytes(15000)] * 5000)
+guarded = GuardedDecoder(MemoryBudget())
+for _ in range(2):
+    print(guarded.decode(large, Preprocessing(64, "crop", 10**9), 3 * 10**8, 10**9, "it").width)
+"""
+
+
+def test_a_limit_of_the_system_is_respected() -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, env=environment
+    )
+    assert (ran.stdout, ran.stderr) == ("5000\n5000\n", "")
 
 
 def test_images_at_the_same_time_have_processes_of_their_own(guarded: GuardedDecoder) -> None:
     large = saved(picture().resize((2000, 2000)), "PNG")
     found: list[Picture] = []
     threads = [
-        threading.Thread(target=lambda: found.append(decode(guarded, large))) for _ in range(3)
+        threading.Thread(
+            target=lambda: found.append(decode(guarded, large, 50 * MEGABYTE, 150 * MEGABYTE))
+        )
+        for _ in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -156,10 +309,11 @@ PARENT = """
 import sys, threading, time
 from transforms.decoding.decode_image import Preprocessing
 from transforms.decoding.guarded_decoder import GuardedDecoder
-guarded = GuardedDecoder()
+from transforms.decoding.memory_budget import MemoryBudget
+guarded = GuardedDecoder(MemoryBudget())
 content = open(sys.argv[1], "rb").read()
 def decode():
-    return guarded.decode(content, Preprocessing(64, "crop", 10**9), 10**9, "an image")
+    return guarded.decode(content, Preprocessing(64, "crop", 10**9), 10**8, 10**9, "it")
 decode()
 print(guarded._idle[0].pid, flush=True)
 threading.Thread(target=decode, daemon=True).start()

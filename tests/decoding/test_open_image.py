@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.image_files import (
+    bmp,
     chunk,
     gif,
     png,
@@ -149,14 +150,23 @@ def test_the_limit_of_pixels_is_exact(name: str) -> None:
     )
 
 
-def test_rows_that_a_run_length_may_skip_count_as_pixels() -> None:
-    content = content_of("run_length.bmp")
-    assert open_image(content, "BMP", 8 * (8 + 255)).size == (8, 8)
-    with pytest.raises(ImageError, match="run-length encoded BMP of 8 x 263"):
-        open_image(content, "BMP", 8 * (8 + 255) - 1)
-
-
 def test_the_size_of_a_turned_tiff_is_the_stored_one() -> None:
     content = content_of("turned.tif")
     assert Image.open(io.BytesIO(content)).size == (72, 96)
     assert stored_size(open_image(content, "TIFF", 10**6)) == (96, 72)
+
+
+def test_a_row_of_megabytes_is_read_at_once() -> None:
+    """Pillow would append 64 kB at a time to what it has of the row, and copy it each time."""
+    wide = bmp((4_000_000, 1), 32, bytes(16_000_000))
+    reads: list[int] = []
+
+    class Counted(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            reads.append(1)
+            return super().read(size)
+
+    image = open_image(wide, "BMP", 10**8)
+    image.fp = Counted(wide)
+    image.load()
+    assert len(reads) == 1

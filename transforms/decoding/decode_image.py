@@ -10,7 +10,6 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from transforms.choices import Resize
-from transforms.decoding.decoding_cost import Cost, decoding_cost
 from transforms.decoding.files.stripped import Stripped
 from transforms.decoding.formats import FORMATS, name_format
 from transforms.decoding.open_image import open_image, stored_size
@@ -35,6 +34,7 @@ _TURNS = {
 BANDED_PIXELS = 2_000_000
 
 # In Pillow's words: a variant of the format that it cannot decode, rather than a damaged file.
+_LACKING = ("truncated", "not enough image data")
 _UNSUPPORTED = (
     *("cannot handle", "Unsupported", "not yet supported"),
     *("unknown pixel mode", "unknown raw mode"),
@@ -59,7 +59,7 @@ class Picture(NamedTuple):
 
 
 class OpenedImage(NamedTuple):
-    """An image whose header was read, and what it will take to decode it."""
+    """An image whose header was read."""
 
     image: ImageFile
     stripped: Stripped
@@ -67,7 +67,6 @@ class OpenedImage(NamedTuple):
     height: int
     format: str
     byte_size: int
-    cost: Cost
 
 
 def open_for_decoding(content: bytes, preprocessing: Preprocessing) -> OpenedImage:
@@ -136,8 +135,7 @@ def _opened(
     width, height = stored_size(image)
     if stripped.is_scalable and preprocessing.resize != "keras":
         image.draft(None, (preprocessing.image_size, preprocessing.image_size))
-    cost = decoding_cost(image, stripped, width * height)
-    return OpenedImage(image, stripped, width, height, name, byte_size, cost)
+    return OpenedImage(image, stripped, width, height, name, byte_size)
 
 
 def _resized(
@@ -211,7 +209,7 @@ def _decoding_error(name: str, byte_size: int, is_whole: bool, error: Exception)
     cause = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return ImageError("too_many_pixels", f"{what} needs more memory to decode than there is")
-    if not is_whole or "truncated" in cause.lower():
+    if not is_whole or any(phrase in cause.lower() for phrase in _LACKING):
         return ImageError("truncated", f"{what} ends too early ({cause}); copy it again")
     if any(phrase in cause for phrase in _UNSUPPORTED):
         return ImageError("unsupported_format", f"{what} is of a rare kind: {cause}; re-save it")

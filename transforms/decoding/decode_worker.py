@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from transforms.decoding.decode_image import (
-    Picture,
     Preprocessing,
     decode_opened,
     open_for_decoding,
 )
 from transforms.failures import ImageError
 
-# What an image may take beyond its estimate, which leaves out the small things.
-_SLACK: Final = 64_000_000
-# How much longer than its time on a core an image may take where many processes share the cores.
-_WAITING: Final = 4
+# In place of a reason, where the memory that was allowed did not do.
+OUT_OF_MEMORY: Final = "out of memory"
 
 
 def serve() -> None:
@@ -36,42 +33,39 @@ def serve() -> None:
 
 
 def _answer(answers: BinaryIO, request: dict[str, Any], content: bytes) -> None:
-    preprocessing = Preprocessing(*request["preprocessing"])
-    # The system ends a process that lets such an alarm ring, even from the midst of a decoder.
+    preprocessing, pixels = Preprocessing(*request["preprocessing"]), b""
+    # The system ends a process that lets this alarm ring, even from the midst of a decoder.
     signal.setitimer(signal.ITIMER_PROF, request["time_limit"])
-    signal.setitimer(signal.ITIMER_REAL, request["time_limit"] * _WAITING)
     try:
-        with _memory_limit(request["memory"] + _SLACK):
+        with _memory_limit(request["memory"]):
             opened = open_for_decoding(content, preprocessing)
             del content
-            picture: Picture | ImageError = decode_opened(opened, preprocessing)
+            picture = decode_opened(opened, preprocessing)
+        answer = {"width": picture.width, "height": picture.height, "format": picture.format}
+        pixels = picture.pixels.tobytes()
+    except MemoryError:
+        answer = {"error": OUT_OF_MEMORY}
     except ImageError as error:
-        picture = ImageError(error.error, str(error))  # without what its traceback holds
-    for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
-        signal.setitimer(timer, 0)
-    if isinstance(picture, ImageError):
-        _write(answers, {"error": picture.error, "message": str(picture)})
-    else:
-        pixels, width, height, name = picture
-        _write(answers, {"width": width, "height": height, "format": name})
-        answers.write(pixels.tobytes())
-
-
-def _write(answers: BinaryIO, answer: dict[str, Any]) -> None:
-    answers.write(json.dumps(answer).encode() + b"\n")
+        answer = {"error": error.error, "message": str(error)}
+        if isinstance(error.__cause__, MemoryError):
+            answer = {"error": OUT_OF_MEMORY}
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    answers.write(json.dumps(answer).encode() + b"\n" + pixels)
 
 
 @contextlib.contextmanager
 def _memory_limit(extra: int) -> Iterator[None]:
-    """Lets this process grow by `extra` bytes at most, where the system tells how large it is."""
+    """Lets this process grow by `extra` bytes at most, and never beyond limits of the system."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:  # not Linux
         yield
         return
-    most = resource.RLIM_INFINITY
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + extra, most))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = pages * resource.getpagesize() + extra
+    lowest = min([most, *(limit for limit in before if limit != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (lowest, before[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_AS, before)

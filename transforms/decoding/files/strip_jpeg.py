@@ -48,7 +48,7 @@ def strip_jpeg(content: bytes, max_pixels: int) -> Stripped:
     """
     kept, exif, profile, frames = [content[:2]], [], [], []
     xmp, at = b"", 2
-    for segment in _segments(content):
+    for segment in jpeg_segments(content):
         marker, body, whole = segment
         at += len(whole)
         if marker == _APP1 and body.startswith(_EXIF):
@@ -77,7 +77,7 @@ def strip_jpeg(content: bytes, max_pixels: int) -> Stripped:
     )
 
 
-def _segments(content: bytes) -> Iterator[_Segment]:
+def jpeg_segments(content: bytes) -> Iterator[_Segment]:
     """Those before the first scan; a byte of padding counts as one."""
     at, parts = 2, Parts("JPEG")
     while content[at : at + 1] == b"\xff" and at + 4 <= len(content):

@@ -40,8 +40,8 @@ _OF_PIXELS: Final = frozenset(
 )
 # None, CCITT, LZW, JPEG, deflate, PackBits, ThunderScan, LZMA, Zstandard.
 _COMPRESSIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
-# A strip for each row of each band of the largest image that fits; each costs Pillow 300 bytes.
-_MOST_VALUES = 1_000_000
+# A palette of 16 bits, or a strip for each row of 65,000 in three planes. Each takes Pillow 5 us.
+_MOST_VALUES: Final = 200_000
 # How a counter, an entry and a pointer are stored.
 _LAYOUT, _BIG_LAYOUT = ("H", "HHI4s", "I"), ("Q", "HHQ8s", "Q")
 _MOST_ENTRIES: Final = 65_535  # as many as can be counted but in BigTIFF
@@ -159,33 +159,24 @@ def is_whole(content: bytes) -> bool:
         sizes = numbers(content, directory, sizes_tag)
         if any(at + size > len(content) for at, size in zip(offsets, sizes, strict=False)):
             return False
-    return True
+    return not _has_short_strip(content, directory)
 
 
-class Strips(NamedTuple):
-    """The strips or tiles of the first page: how many, their bytes in the file, one in memory."""
-
-    number: int
-    stored_bytes: int
-    largest: int
-
-
-def strips(content: bytes) -> Strips:
-    """How the pixels are laid out; each strip or tile is decoded whole."""
-    directory = read_directory(content)
-    if directory is None:
-        return Strips(0, 0, 0)
-    sizes = [numbers(content, directory, tag) for tag in (_STRIP_SIZES, _TILE_SIZES)]
-    width, height = _one(content, directory, WIDTH), _one(content, directory, HEIGHT)
-    columns = _one(content, directory, _TILE_WIDTH, default=width)
-    rows = _one(content, directory, _TILE_HEIGHT)
-    rows = rows or min(height, _one(content, directory, _ROWS_PER_STRIP, default=height))
-    samples = _one(content, directory, _SAMPLES, default=1)
-    bits = max(numbers(content, directory, BITS) or (1,)) * samples
-    if _one(content, directory, PHOTOMETRIC) == _YCBCR:
-        bits = 32  # libtiff makes RGBA of it
-    largest = columns * rows * bits // 8
-    return Strips(max(map(len, sizes)), sum(map(sum, sizes)), largest)
+def _has_short_strip(content: bytes, directory: Directory) -> bool:
+    """Whether the next strip begins where a strip that is not compressed has not all its rows."""
+    is_compressed = _one(content, directory, COMPRESSION, 1) != 1
+    is_sampled = _one(content, directory, PHOTOMETRIC) == _YCBCR
+    if is_compressed or is_sampled or _one(content, directory, PLANAR, 1) == _IN_PLANES:
+        return False
+    bits, bands = numbers(content, directory, BITS) or (1,), _one(content, directory, _SAMPLES, 1)
+    row = math.ceil(_one(content, directory, WIDTH) * bits[0] * bands / 8)
+    needed = row * _one(content, directory, _ROWS_PER_STRIP)
+    starts = numbers(content, directory, _STRIP_OFFSETS)
+    sizes = numbers(content, directory, _STRIP_SIZES)
+    return any(
+        size < needed and at < after < at + needed
+        for at, size, after in zip(starts, sizes, starts[1:], strict=False)
+    )
 
 
 def _value_offset(directory: Directory, tag: int) -> int | None:
@@ -207,7 +198,8 @@ def _is_there(content: bytes, directory: Directory, tag: int) -> bool:
 def _check(content: bytes, directory: Directory, max_pixels: int) -> None:
     for tag, (_, count, _) in directory.entries.items():
         if tag in _OF_PIXELS and count > _MOST_VALUES:
-            raise ImageError("corrupt", f"TIFF: tag {tag} claims to have {count:,} values")
+            what = f"TIFF with {count:,} values of tag {tag}, more than {_MOST_VALUES:,}"
+            raise ImageError("unsupported_format", f"{what}; re-save it")
     if directory.is_big and directory.order == ">":
         raise ImageError("unsupported_format", "BigTIFF with its bytes in big-endian order")
     compression = _one(content, directory, COMPRESSION, default=1)
