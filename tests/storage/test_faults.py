@@ -40,7 +40,13 @@ FAULTS = {
     **{f"status {code}": Expected(status(code), 2, None) for code in PASSING},
     **{f"status {code}": Expected(status(code), 1, "permission_denied") for code in REFUSED},
     **{f"status {code}": Expected(status(code), 1, "not_found") for code in (404, 410)},
-    "status 403 over a quota": Expected(status(403, "Slow down.", "rateLimitExceeded"), 2, None),
+    "status 403 for a rate": Expected(status(403, "Slow down.", "rateLimitExceeded"), 2, None),
+    "status 403 for a quota": Expected(
+        status(403, "The project has exceeded its egress bandwidth quota."), 2, None
+    ),
+    "status 403 for no quota": Expected(
+        status(403, "The API requires a quota project, which is not set."), 1, "permission_denied"
+    ),
     "a key of the customer's": Expected(status(400, CSEK), 1, "permission_denied"),
     "the reader pays": Expected(status(400, REQUESTER_PAYS), 1, "permission_denied"),
     "reset": Expected(fault.reset, 2, None),

@@ -5,13 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.gcs_emulator import (
-    Proxy,
-    cut_off,
-    flipped_byte,
-    reset,
-    status,
-)
+from tests.helpers.gcs_emulator import Proxy, cut_off, flipped_byte, reset, status
 from tests.helpers.storages import creators
 from transforms.failures import ImageError
 from transforms.layout import part_name

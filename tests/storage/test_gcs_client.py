@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,9 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests.helpers.gcs_emulator import (
-    Proxy,
-    status,
-)
+from tests.helpers.gcs_emulator import Proxy, status
 from transforms.failures import ImageError
+from transforms.storage import gcs as gcs_module
 from transforms.storage import gcs_client
 from transforms.storage.gcs import GoogleCloudStorage
 
@@ -154,3 +153,20 @@ def test_without_credentials_or_a_metadata_server_the_answer_comes_soon(
         "gs://b is not public and no credentials were found: "
         "run `gcloud auth application-default login`\n"
     )
+
+
+def test_the_first_question_of_all_is_given_up_soon_and_a_later_one_later(
+    gcs: GoogleCloudStorage, cloud: Proxy, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gcs_module, "_FIRST_ANSWER_S", 0.2)
+    monkeypatch.setattr(gcs_module, "_CALL_S", 1.0)
+    seconds = []
+    for _ in range(2):
+        cloud.lasting_fault = lambda request, reply: status(503)(reply)
+        start = time.monotonic()
+        with pytest.raises(OSError, match="Cloud Storage answers 503"):
+            gcs.names(f"gs://{bucket.name}")
+        seconds.append(time.monotonic() - start)
+        cloud.lasting_fault = None
+        gcs.names(f"gs://{bucket.name}")
+    assert 0.2 <= seconds[0] < 1 <= seconds[1]

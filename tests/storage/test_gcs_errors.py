@@ -9,13 +9,7 @@ from uuid import uuid4
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from tests.helpers.gcs_emulator import (
-    Proxy,
-    flipped_byte,
-    page_of_a_proxy,
-    status,
-    zipped_error,
-)
+from tests.helpers.gcs_emulator import Proxy, flipped_byte, page_of_a_proxy, status, zipped_error
 from transforms.failures import ImageError
 from transforms.storage import gcs as gcs_module
 from transforms.storage import retries

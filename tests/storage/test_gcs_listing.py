@@ -10,13 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.helpers.gcs_emulator import (
-    Proxy,
-    Reply,
-    nothing,
-    page_of_a_proxy,
-    status,
-)
+from tests.helpers.gcs_emulator import Proxy, Reply, nothing, page_of_a_proxy, status
 from transforms.records import ListedImage
 from transforms.storage import gcs as gcs_module
 from transforms.storage.gcs import GoogleCloudStorage

@@ -33,7 +33,6 @@ FIRST_ANSWER_S, CALL_S = 15.0, 60.0
 RENEWAL_S: Final = 60.0
 # Pages of a listing are sometimes empty; after so many in a row it never ends.
 _MOST_EMPTY_PAGES: Final = 1000
-_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 ResultT = TypeVar("ResultT")
 FileT = TypeVar("FileT", bound=IO[bytes])
@@ -232,12 +231,8 @@ class _BoundedBuffer(io.BytesIO):
 
 
 def _unpacked(file: FileT, new_file: Callable[[], FileT]) -> FileT:
-    """What an object stored with `Content-Encoding: gzip` holds; itself if it is no gzip."""
+    """What an object stored with `Content-Encoding: gzip` holds; itself if it is no whole gzip."""
     file.seek(0)
-    is_packed = file.read(2) == _GZIP_MAGIC
-    file.seek(0)
-    if not is_packed:
-        return file
     with ExitStack() as on_failure:
         unpacked = new_file()
         on_failure.callback(unpacked.close)

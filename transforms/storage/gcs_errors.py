@@ -31,7 +31,9 @@ NoCredentials: Final = google.auth.exceptions.InvalidOperation
 
 # Of 4xx these may pass: a token that is being renewed, too many requests, a timeout.
 _PASSING_CODES: Final = (401, 407, 408, 421, 425, 429)
-_QUOTA: Final = re.compile(r"rate ?limit|quota", re.IGNORECASE)
+_OVER_QUOTA: Final = re.compile(
+    r"exceed\w* .{0,60}(quota|limit)|(quota|limit) ?exceed", re.IGNORECASE | re.DOTALL
+)
 _UNREACHABLE: Final = (requests.ConnectionError, google.auth.exceptions.TransportError)
 # What a role lacks that may create objects but not replace them.
 _MAY_NOT_REPLACE: Final = "storage.objects.delete"
@@ -64,7 +66,7 @@ def may_pass(error: Exception) -> bool:
     """Whether the same request may succeed later."""
     if isinstance(error, api.GoogleAPICallError):
         code = error.code or 500
-        is_over_quota = code == 403 and _QUOTA.search(_text(error)) is not None
+        is_over_quota = code == 403 and _OVER_QUOTA.search(_text(error)) is not None
         return not 400 <= code < 500 or code in _PASSING_CODES or is_over_quota
     if isinstance(error, google.auth.exceptions.GoogleAuthError):
         # A token that the metadata server fails to give is a RefreshError from a TransportError.
