@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
                 exists = self._replaces(body)
                 reply = Reply(412, {}, b"") if exists else self._ask(self.command, self.path, body)
         elif not self.server.may_replace and self._replaces(body):
-            reply = _not_allowed()
+            reply = not_allowed_to_replace(Reply(200, {}, b""))
         else:
             reply = self._ask(self.command, self.path, body)
         is_listing = self.command == "GET" and urlsplit(self.path).path.endswith("/o")
@@ -201,13 +201,13 @@ def status(code: int, said: str = "", reason: str = "") -> Callable[[Reply], Rep
     return spoil
 
 
-def _not_allowed() -> Reply:
+def not_allowed_to_replace(reply: Reply) -> Reply:
     """What Cloud Storage says to a role that may create objects, but not delete them."""
     said = (
         "ann@example.com does not have storage.objects.delete access to the Google Cloud Storage "
         "object. Permission 'storage.objects.delete' denied on resource (or it may not exist)."
     )
-    return status(403, said, "forbidden")(Reply(200, {}, b""))
+    return status(403, said, "forbidden")(reply)
 
 
 def page_of_a_proxy(reply: Reply) -> Reply:

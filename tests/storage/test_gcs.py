@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.gcs_emulator import Proxy, cut_off, flipped_byte, reset, status
+from tests.helpers.gcs_emulator import (
+    Proxy,
+    cut_off,
+    flipped_byte,
+    not_allowed_to_replace,
+    reset,
+    status,
+)
 from tests.helpers.storages import creators
 from transforms.failures import ImageError
 from transforms.layout import part_name
@@ -101,6 +108,9 @@ def test_of_many_who_create_an_object_one_succeeds(
     assert len([request for request in cloud.requests if request.startswith("POST")]) == 8
     with pytest.raises(FileExistsError, match=r"out/a/claim\.json is there already"):
         gcs.create(root, "a/claim.json", winner)
+    cloud.faults.append(not_allowed_to_replace)  # as a role that may only create could be told
+    with pytest.raises(FileExistsError, match=r"out/a/claim\.json: .*storage\.objects\.delete"):
+        gcs.create(root, "a/claim.json", b"another")
 
 
 @pytest.mark.parametrize("root", ["", "/", "/out", "/out/"])

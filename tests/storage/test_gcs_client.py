@@ -158,8 +158,8 @@ def test_without_credentials_or_a_metadata_server_the_answer_comes_soon(
 def test_the_first_question_of_all_is_given_up_soon_and_a_later_one_later(
     gcs: GoogleCloudStorage, cloud: Proxy, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gcs_module, "_FIRST_ANSWER_S", 0.2)
-    monkeypatch.setattr(gcs_module, "_CALL_S", 1.0)
+    monkeypatch.setattr(gcs_module, "FIRST_ANSWER_S", 0.2)
+    monkeypatch.setattr(gcs_module, "CALL_S", 1.0)
     seconds = []
     for _ in range(2):
         cloud.lasting_fault = lambda request, reply: status(503)(reply)

@@ -14,7 +14,7 @@ class Content(NamedTuple):
     last_modified: int | None
 
 
-class NotReplacedError(PermissionError):
+class NotReplacedError(FileExistsError):
     """An object of this name is there with other content, and the credentials may only create."""
 
 

@@ -97,10 +97,7 @@ class GoogleCloudStorage:
         """One upload that Cloud Storage refuses if there is an object of that name."""
         with self._os_errors(join(root, name)):
             blob = self._blob(root, name)
-            try:
-                self._ask(partial(_upload, blob, content, if_generation_match=0))
-            except api.PreconditionFailed as error:
-                raise FileExistsError(f"{join(root, name)} is there already") from error
+            self._ask(partial(_upload, blob, content, if_generation_match=0))
 
     def names(self, folder: str) -> list[str]:
         """Objects below `folder`."""

@@ -141,6 +141,8 @@ def os_error(uri: str, error: Exception, has_credentials: bool) -> OSError:
         "permission_denied": PermissionError,
         "unreadable": OSError,
     }
+    if isinstance(error, api.PreconditionFailed):
+        return FileExistsError(f"{uri} is there already")
     kind = NotReplacedError if is_there(error) else kinds[reason_of(error)]
     return kind(explained(uri, error, has_credentials))
 
