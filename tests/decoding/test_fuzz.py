@@ -1,12 +1,15 @@
 """Damaged files of all formats: a picture or a reason comes out, soon, and nothing else."""
 
+import contextlib
 import functools
 import random
+import struct
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 from tests.helpers.image_files import saved
 from tests.helpers.model_fixtures import PHOTOS
 from tests.helpers.odd_images import odd_images, picture, plain_files
+from tests.helpers.short_files import jpeg_cut, jpeg_hole, png_cut, tiff_cut
 from transforms.choices import Resize
 from transforms.decode_images import Preprocessing, decode_image
 from transforms.failures import ImageError
@@ -76,16 +80,52 @@ def splice(content: bytearray, dice: random.Random) -> None:
     content[head:] = other[min(head, len(other) - 1) :]
 
 
-MUTATIONS = (flip_bits, flip_bits, overwrite, move, splice)
+def shorten(content: bytearray, dice: random.Random) -> None:
+    """What makes the pixels ends early, or has a hole, within a container that is whole."""
+    percent, size = dice.randrange(100), dice.choice((100, 1000, 5000))
+    with contextlib.suppress(ValueError, struct.error, zlib.error):  # it is no such container
+        if content.startswith(b"\x89PNG"):
+            content[:] = png_cut(bytes(content), percent)
+        elif content.startswith(b"\xff\xd8"):
+            cut = jpeg_cut(bytes(content), percent)
+            content[:] = dice.choice((cut, jpeg_hole(bytes(content), percent, size)))
+        elif content.startswith(b"II"):
+            content[:] = tiff_cut(bytes(content), percent, dice.random() < 0.5)
+        elif content.startswith(b"RIFF"):
+            del content[12 + len(content) * percent // 110 :]
+            content[4:8] = (len(content) - 8).to_bytes(4, "little")
+        else:
+            content[len(content) * percent // 100 : -1] = b""
 
 
-def mutants(count: int) -> Iterator[tuple[str, bytes]]:
+def claim(content: bytearray, dice: random.Random) -> None:
+    """Sides, counts and sizes in the header that are far from what the file has."""
+    number = dice.choice((0, 1, 255, 65_535, 300_000, 2**20, 10**7, 2**31 - 1, 2**32 - 1))
+    order: Literal["little", "big"] = "big" if bytes(content[:1]) in (b"\x89", b"M") else "little"
+    places = {b"\x89P": (16, 20), b"BM": (10, 14, 18, 22, 34), b"GI": (6,), b"RI": (16, 24)}
+    if content[:2] == b"II" and len(content) > 8:
+        (at,) = struct.unpack_from("<I", content, 4)
+        entry = at + 2 + 12 * dice.randrange(12)
+        at = entry + dice.choice((4, 8))
+    else:
+        at = dice.choice(places.get(bytes(content[:2]), (160,)))
+    for place in dice.choice(((at,), (at, at + 4))):
+        content[place : place + 4] = number.to_bytes(4, order)
+
+
+BYTES: Final = (flip_bits, flip_bits, overwrite, move, splice)
+STRUCTURES: Final = (shorten, shorten, claim)
+
+
+def mutants(
+    count: int, mutations: tuple[Callable[[bytearray, random.Random], None], ...] = BYTES
+) -> Iterator[tuple[str, bytes]]:
     """Always the same ones, by a name that tells how to get each again."""
     for number in range(count):
         dice = random.Random(number)
         name, content = dice.choice(seeds())
         mutant = bytearray(content)
-        mutation = dice.choice(MUTATIONS)
+        mutation = dice.choice(mutations)
         mutation(mutant, dice)
         yield f"{number}: {mutation.__name__} of {name}", bytes(mutant)
 
@@ -144,6 +184,20 @@ def test_a_thousand_mutants_become_pictures_or_reasons() -> None:
     assert all(errors[reason] > 0 for reason in ("truncated", "corrupt", "not_an_image"))
 
 
+def test_mutants_of_structure_become_pictures_or_reasons_and_the_same_once_more() -> None:
+    files = list(mutants(400, STRUCTURES))
+    found = outcomes(iter(files), 20_000_000)
+    slowest = max(found, key=lambda one: one.seconds)
+    assert slowest.seconds < SECONDS, slowest
+    largest = max(found, key=lambda one: one.memory)
+    assert largest.memory < 200_000_000, largest
+    errors = Counter(one.error for one in found)
+    assert errors["truncated"] > 100
+    assert all(errors[reason] > 0 for reason in (None, "corrupt", "too_many_pixels"))
+    again = outcomes(iter(files), 20_000_000)
+    assert [one.error for one in again] == [one.error for one in found]
+
+
 def test_files_cut_at_every_percent_become_reasons() -> None:
     found = outcomes(cuts(), 20_000_000)
     assert {one.error for one in found} <= {"truncated", "not_an_image", None}
@@ -184,7 +238,7 @@ def test_noise_after_a_signature_becomes_a_picture_or_a_reason(
 
 @pytest.mark.slow
 def test_twenty_thousand_mutants_become_pictures_or_reasons() -> None:
-    found = outcomes(mutants(20_000), 50_000_000)
+    found = outcomes(mutants(20_000, (*BYTES, *STRUCTURES)), 50_000_000)
     slowest = max(found, key=lambda one: one.seconds)
     largest = max(found, key=lambda one: one.memory)
     errors = Counter(one.error or "a picture" for one in found)

@@ -43,6 +43,19 @@ def png_rows(
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def png_cut(content: bytes, percent: int) -> bytes:
+    """A PNG whose stream of pixels is closed early, in the middle of a row as a rule."""
+    start, end = content.index(b"IDAT") - 4, content.rindex(b"IEND") - 4
+    at, stream = start, b""
+    while at < end:
+        size = int.from_bytes(content[at : at + 4], "big")
+        stream += content[at + 8 : at + 8 + size] if content[at + 4 : at + 8] == b"IDAT" else b""
+        at += 12 + size
+    pixels = zlib.decompressobj().decompress(stream)
+    short = zlib.compress(pixels[: len(pixels) * percent // 100], 1)
+    return content[:start] + chunk(b"IDAT", short) + content[end:]
+
+
 def jpeg_cut(content: bytes, percent: int) -> bytes:
     """A JPEG whose scan ends early, with the mark for its end behind."""
     return content[: _in_scan(content, percent)].rstrip(b"\xff") + b"\xff\xd9"
