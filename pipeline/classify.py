@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Final
 
 import click
-import pyarrow as pa
 
 from pipeline.console.command import LOCATION, options_from
 from pipeline.console.print_rows import Format, Share, print_rows
@@ -30,7 +29,7 @@ from transforms.models.publish import engine_setup
 from transforms.models.resolve import kept_classes, resolve_model
 from transforms.read_images import read_image, with_content
 from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
-from transforms.schema import SCHEMA, row_of
+from transforms.schema import SCHEMA, table_of
 from transforms.storage import Content, canonical_uri, check_scheme, is_local, too_many_bytes
 from transforms.storage.billing import bill_to
 from transforms.storage.uris import local_path
@@ -101,10 +100,8 @@ def classified(images: Sequence[str], options: NetworkOptions, artifact: Artifac
 
 
 def _rows(decoded: Sequence[DecodedImage], artifact: Artifact, engine: Engine) -> list[Row]:
-    rows = [
-        row_of(image, artifact.labels, artifact.model) for image in classify_images(decoded, engine)
-    ]
-    return pa.Table.from_pylist(rows, SCHEMA).to_pylist()
+    rows = classify_images(decoded, engine)
+    return table_of(rows, artifact.labels, artifact.model).to_pylist()
 
 
 def _decoded(name: str, preprocessing: Preprocessing, max_bytes: int) -> DecodedImage:

@@ -7,15 +7,16 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, PCollection
 
+from transforms.chunks import chunks
 from transforms.classify_images import ClassifyImages
-from transforms.cut_shards import CutShards, slots
+from transforms.cut_shards import CutShards
 from transforms.decode_images import DecodeImages, Preprocessing
 from transforms.earlier_rows import ReadEarlierRows
 from transforms.ledger import LedgerLine, WriteLedger
 from transforms.list_images import ListImages, Source
 from transforms.models.artifact import Artifact
 from transforms.read_images import ReadImages
-from transforms.records import Shard, Slot, WrittenShard
+from transforms.records import Chunk, Shard, WrittenShard
 from transforms.write_shards import WriteShards
 
 
@@ -100,7 +101,7 @@ class LabelShards(beam.PTransform):
         artifact, preprocessing, max_bytes, top_k, batch_size = self._labelling
         return (
             shards
-            | "Slots" >> beam.FlatMap(slots, AsSingleton(self._ledger)).with_output_types(Slot)
+            | "Chunks" >> beam.FlatMap(chunks, AsSingleton(self._ledger)).with_output_types(Chunk)
             | "Read" >> ReadImages(max_bytes)
             | "Decode" >> DecodeImages(preprocessing)
             | "Classify" >> ClassifyImages(artifact, top_k, batch_size, self._siblings)

@@ -16,13 +16,26 @@ from numpy.typing import NDArray
 
 from tests.helpers.model_fixtures import ROOT, TinyModel
 from transforms import __version__
-from transforms.classify_images import BatchClassifier, ClassifyImages, classify_images
+from transforms.classify_images import (
+    BatchClassifier,
+    ClassifyImages,
+    GatherBatches,
+    classify_images,
+)
 from transforms.engines import best_first
 from transforms.engines.sharing import SharedEngine
 from transforms.failures import Failure
 from transforms.models.artifact import MADE_BY, Artifact, NetworkRequest, network_for
 from transforms.models.labels import Label
-from transforms.records import ClassifiedImage, DecodedImage, ListedImage, Pixels, Prediction, Slot
+from transforms.records import (
+    Chunk,
+    ClassifiedImage,
+    DecodedImage,
+    ListedImage,
+    Pixels,
+    Prediction,
+    Slot,
+)
 
 EMPTY = Failure("empty", "read", "no bytes")
 ARTIFACT = Artifact("", "litert", "mean", 2, ())
@@ -126,6 +139,41 @@ def test_best_first_orders_equal_scores_by_index() -> None:
     np.testing.assert_array_equal(values, np.array([[0.4, 0.4, 0.1]], np.float32))
 
 
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_best_first_is_a_stable_sort_cut_off(k: int) -> None:
+    scores = np.random.default_rng(0).integers(0, 6, (200, 40)).astype(np.float32)
+    scores[1, 3] = scores[2, :38] = scores[3] = np.nan
+    scores[4] = 0
+    classes, values = best_first(scores, k)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(classes, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "batches"),
+    [
+        ((), ()),
+        ((2,), (2,)),
+        ((3, 1, 2), (4, 2)),
+        ((4, 4), (4, 4)),
+        ((1, 9, 1), (4, 4, 3)),
+    ],
+)
+def test_batches_are_full_but_for_the_last_of_a_bundle(
+    chunks: tuple[int, ...], batches: tuple[int, ...]
+) -> None:
+    gather, images = GatherBatches(4), iter([decoded(str(n), n) for n in range(sum(chunks))])
+    for _ in range(2):  # a bundle leaves nothing to the next
+        gather.start_bundle()
+        found = [c for n in chunks for c in gather.process(Chunk(next(images) for _ in range(n)))]
+        found += [last.value for last in gather.finish_bundle()]
+        assert tuple(len(batch) for chunk in found for batch in chunk) == batches
+        uris = [image.slot.image.uri for chunk in found for batch in chunk for image in batch]
+        assert uris == [str(n) for n in range(sum(chunks))]
+        images = iter([decoded(str(n), n) for n in range(sum(chunks))])
+
+
 # Of the module, since what a function of a graph closes over is copied.
 _fourth_came, _second_batch_began = threading.Event(), threading.Event()
 _waits: list[bool] = []
@@ -149,30 +197,31 @@ def _load_waiting(*arguments: object) -> SharedEngine:
     return SharedEngine(Waiting())
 
 
-def _noted(image: DecodedImage) -> DecodedImage:
-    if image.slot.image.uri == "3":
+def _noted(images: Chunk) -> Chunk:
+    if images[0].slot.image.uri == "3":
         _fourth_came.set()
-    return image
+    return images
 
 
-def _written(row: ClassifiedImage) -> str:
-    if row.slot.image.uri == "0":
+def _written(rows: Chunk) -> list[str]:
+    uris = [row.slot.image.uri for row in rows]
+    if "0" in uris:
         _waits.append(_second_batch_began.wait(10))
-    return row.slot.image.uri
+    return uris
 
 
 def test_batches_are_gathered_and_rows_handed_on_while_the_engine_is_at_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("transforms.classify_images.shared_engine", _load_waiting)
-    images = [decoded(str(n), n) for n in range(6)]
+    images = [Chunk([decoded(str(n), n)]) for n in range(6)]
     _fourth_came.clear()
     _second_batch_began.clear()
     _waits.clear()
     with Pipeline(runner=FnApiRunner()) as p:
         coming = p | beam.Create(images, reshuffle=False) | beam.Map(_noted)
         rows = coming | ClassifyImages(ARTIFACT, top_k=1, batch_size=2)
-        assert_that(rows | beam.Map(_written), equal_to([str(n) for n in range(6)]))
+        assert_that(rows | beam.Map(_written), equal_to([["0", "1"], ["2", "3"], ["4", "5"]]))
     assert _waits == [True] * 4
 
 
@@ -218,7 +267,8 @@ def test_the_engine_is_chosen_knowing_of_sibling_processes(
     _fourth_came.set()
     _siblings.clear()
     with Pipeline(runner=FnApiRunner()) as p:
-        rows = p | beam.Create([decoded("a", 9)]) | ClassifyImages(ARTIFACT, 1, 2, siblings)
+        images = p | beam.Create([Chunk([decoded("a", 9)])])
+        rows = images | ClassifyImages(ARTIFACT, 1, 2, siblings) | beam.FlatMap(list)
         assert_that(rows | beam.Map(lambda row: row.slot.image.uri), equal_to(["a"]))
     assert _siblings == [siblings]
 
@@ -238,5 +288,7 @@ def test_the_transform_classifies_every_element(tiny_model: TinyModel, own_cache
         return row.slot.image.uri, len(row.top_k)
 
     with Pipeline(runner=FnApiRunner()) as p:
-        rows = p | beam.Create(images) | ClassifyImages(artifact, top_k=2, batch_size=2)
-        assert_that(rows | beam.Map(facts), equal_to([(str(n), 2) for n in range(5)]))
+        rows = p | beam.Create([Chunk(images)]) | ClassifyImages(artifact, top_k=2, batch_size=2)
+        assert_that(
+            rows | beam.FlatMap(list) | beam.Map(facts), equal_to([(str(n), 2) for n in range(5)])
+        )

@@ -15,11 +15,10 @@ from transforms.cut_shards import (
     bucket_of,
     count_buckets,
     cut_bucket,
-    slots,
 )
 from transforms.failures import Failure
 from transforms.ledger import LedgerLine, uri_digest
-from transforms.records import EarlierRow, ListedImage, Mentions, Shard, Slot
+from transforms.records import EarlierRow, ListedImage, Mentions, Shard
 
 FAILURE = Failure("not_found", "list", "a dangling link")
 
@@ -130,13 +129,6 @@ def test_bucket_of_a_uri_is_the_same_on_every_machine() -> None:
 )
 def test_a_bucket_holds_about_64_shards(listed: int, shard_size: int, buckets: int) -> None:
     assert count_buckets(listed, shard_size) == buckets
-
-
-def test_slots_know_their_shard_and_its_size() -> None:
-    shard = Shard("00000-00001", images("a", "b"))
-    assert list(slots(shard, "ledger/r-1.jsonl")) == [
-        Slot("00000-00001", 2, image) for image in shard.images
-    ]
 
 
 def test_shards_and_images_survive_their_coders() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from apache_beam import Create
+from apache_beam import Create, FlatMap
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from transforms.decoding import decode_image as decode_image_module
 from transforms.decoding.formats import name_format
 from transforms.decoding.pixels import resize as resize_module
 from transforms.failures import Failure, ImageError
-from transforms.records import DecodedImage, FetchedImage, ListedImage, Slot
+from transforms.records import Chunk, DecodedImage, FetchedImage, ListedImage, Slot
 
 SIDE = 64
 LIMIT = 10**8
@@ -415,5 +415,10 @@ def test_images_and_failures_go_on_in_their_slots(p: Pipeline) -> None:
         assert {row.failure.stage for row in rows.values() if row.failure} == {"decode", "read"}
 
     with p:
-        found = p | Create(fetched) | DecodeImages(Preprocessing(SIDE, "crop", LIMIT))
+        found = (
+            p
+            | Create([Chunk(fetched)])
+            | DecodeImages(Preprocessing(SIDE, "crop", LIMIT))
+            | FlatMap(list)
+        )
         assert_that(found, check)

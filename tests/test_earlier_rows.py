@@ -12,7 +12,7 @@ from transforms.failures import Failure
 from transforms.layout import part_name
 from transforms.ledger import LedgerLine, uri_digest
 from transforms.records import EarlierRow, ListedImage
-from transforms.schema import parquet_bytes
+from transforms.schema import SCHEMA, parquet_bytes
 
 PREDICTION = EarlierRow("/a", "p", True, None, False, 10, 7)
 NOT_FOUND = EarlierRow("/a", "p", True, "not_found", False, None, None)
@@ -54,8 +54,12 @@ def test_row_is_current_unless_a_new_attempt_could_differ(
 def part(output: Path, shard: str, run_id: str, uri: str, **columns: object) -> str:
     name = part_name(shard, run_id)
     (output / name).parent.mkdir(parents=True, exist_ok=True)
-    (output / name).write_bytes(parquet_bytes([{"uri": uri, "model": "m@1", **columns}]))
+    write_rows(output / name, [{"uri": uri, "model": "m@1", **columns}])
     return name
+
+
+def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_bytes(parquet_bytes(pa.Table.from_pylist(rows, SCHEMA)))
 
 
 def test_rows_are_read_with_their_file_and_microseconds(tmp_path: Path) -> None:
@@ -122,8 +126,8 @@ def test_nothing_is_read_unless_the_run_resumes(p: Pipeline, tmp_path: Path) -> 
 
 def test_a_resumed_run_gets_the_rows_and_what_each_file_holds(p: Pipeline, tmp_path: Path) -> None:
     name = part(tmp_path, "0", "r-1", "/a")
-    rows = [{"uri": uri, "model": "m@2"} for uri in ("/b", "/c")]
-    (tmp_path / part_name("1", "r-1")).write_bytes(parquet_bytes(rows))
+    rows: list[dict[str, object]] = [{"uri": uri, "model": "m@2"} for uri in ("/b", "/c")]
+    write_rows(tmp_path / part_name("1", "r-1"), rows)
     other = part_name("1", "r-1")
     with p:
         earlier = p | ReadEarlierRows(str(tmp_path), "r-2", "m@1", resume=True)

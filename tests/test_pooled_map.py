@@ -9,18 +9,20 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.pooled_map import PooledMap
+from transforms.records import Chunk
 
 
 def outputs(pool: PooledMap[int, Any], elements: range) -> Iterator[Any]:
-    """What one bundle of `elements` gives, through the calls that Beam makes."""
+    """What one bundle of `elements` gives, each in its own chunk."""
     pool.setup()
     pool.start_bundle()
     try:
         for element in elements:
-            yield from pool.process(element)
+            for chunk in pool.process(Chunk([element])):
+                yield from chunk
         for last in pool.finish_bundle():
             assert isinstance(last, WindowedValue)
-            yield last.value
+            yield from last.value
     finally:
         pool.teardown()
 
@@ -51,13 +53,15 @@ def test_the_end_of_a_bundle_hands_on_what_is_still_under_way(elements: int) -> 
     assert list(outputs(squares(), range(elements))) == expected
 
 
-@pytest.mark.parametrize("ahead", [1, 2, 5])
-def test_ahead_elements_are_under_way_before_the_first_is_handed_on(ahead: int) -> None:
-    pool = squares(threads=8, ahead=ahead)
+@pytest.mark.parametrize(("threads", "ahead"), [(1, 0), (2, 1), (3, 4)])
+def test_a_chunk_for_each_thread_and_those_ahead_are_under_way_before_the_first_is_handed_on(
+    threads: int, ahead: int
+) -> None:
+    pool, most = squares(threads, ahead), threads + ahead
     pool.setup()
     pool.start_bundle()
-    handed_on = [list(pool.process(element)) for element in range(10)]
-    assert handed_on == [[]] * ahead + [[n * n] for n in range(10 - ahead)]
+    handed_on = [list(pool.process(Chunk([n, n + 1]))) for n in range(10)]
+    assert handed_on == [[]] * most + [[[n * n, (n + 1) ** 2]] for n in range(10 - most)]
     pool.teardown()
 
 
@@ -71,16 +75,20 @@ def test_elements_are_worked_on_at_the_same_time() -> None:
     assert list(outputs(PooledMap(meet, lambda: 4, 4), range(8))) == list(range(8))
 
 
-def test_the_metric_of_a_call_is_the_microseconds_that_it_took(
+def test_the_metric_of_each_item_is_the_microseconds_that_it_took(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = iter([5_000_000, 5_012_999, 7_000_000, 8_000_000])
     monkeypatch.setattr("transforms.pooled_map.time.perf_counter_ns", lambda: next(clock))
-    seen: list[tuple[str, int]] = []
+    seen: list[tuple[str, list[int]]] = []
     monkeypatch.setattr("transforms.pooled_map.observe", lambda *metric: seen.append(metric))
     pool: PooledMap[int, int] = PooledMap(abs, lambda: 1, 4, metric="read_us")
-    assert list(outputs(pool, range(2))) == [0, 1]
-    assert seen == [("read_us", 12), ("read_us", 1000)]
+    pool.setup()
+    pool.start_bundle()
+    assert list(pool.process(Chunk([0, 1]))) == []
+    assert [last.value for last in pool.finish_bundle()] == [[0, 1]]
+    pool.teardown()
+    assert seen == [("read_us", [12, 1000])]
 
 
 def fails_at(bad: int) -> Callable[[int], int]:
@@ -106,18 +114,19 @@ def test_a_bundle_after_a_failed_one_has_nothing_of_it() -> None:
     pool.setup()
     pool.start_bundle()
     for element in range(4):
-        assert list(pool.process(element)) == []
+        assert list(pool.process(Chunk([element]))) == []
     with pytest.raises(ValueError, match="is a bug"):
         list(pool.finish_bundle())
     pool.start_bundle()
-    assert list(pool.process(7)) == []
-    assert [last.value for last in pool.finish_bundle()] == [7]
+    assert list(pool.process(Chunk([7]))) == []
+    assert [last.value for last in pool.finish_bundle()] == [[7]]
     pool.teardown()
 
 
 def test_a_pipeline_gives_every_result_once(p: Pipeline) -> None:
     with p:
-        found = p | beam.Create(range(100)) | beam.ParDo(squares())
+        chunks = p | beam.Create([Chunk(range(60)), Chunk(range(60, 100))])
+        found = chunks | beam.ParDo(squares()) | beam.FlatMap(list)
         assert_that(found, equal_to([element * element for element in range(100)]))
 
 
@@ -125,8 +134,9 @@ def test_results_of_the_end_of_a_bundle_can_be_grouped(p: Pipeline) -> None:
     with p:
         found = (
             p
-            | beam.Create(range(5))
+            | beam.Create([Chunk([0, 1]), Chunk([2, 3, 4])])
             | beam.ParDo(squares(ahead=100))
+            | beam.FlatMap(list)
             | beam.Map(lambda square: (square % 2, square))
             | beam.GroupByKey()
             | beam.MapTuple(lambda key, values: (key, sorted(values)))
@@ -137,15 +147,16 @@ def test_results_of_the_end_of_a_bundle_can_be_grouped(p: Pipeline) -> None:
 def test_an_exception_fails_the_pipeline(p: Pipeline) -> None:
     pool = PooledMap(fails_at(3), lambda: 2, 10)
     with pytest.raises(Exception, match="element 3 is a bug"), p:
-        p | beam.Create(range(5)) | beam.ParDo(pool)
+        p | beam.Create([Chunk(range(5))]) | beam.ParDo(pool)
 
 
-def test_elements_under_way_weigh_no_more_than_they_may_together() -> None:
+def test_chunks_under_way_weigh_no_more_than_they_may_together() -> None:
     pool: PooledMap[int, int] = PooledMap(abs, lambda: 1, 100, lambda weight: weight, 10)
     pool.setup()
     pool.start_bundle()
-    handed_on = [list(pool.process(weight)) for weight in (4, 4, 2, 1, 30, 1, 9)]
-    # A single element that weighs more goes alone.
-    assert handed_on == [[], [], [], [4], [4, 2, 1], [30], []]
-    assert [last.value for last in pool.finish_bundle()] == [1, 9]
+    chunks = [[4], [3, 1], [2], [1], [10, 20], [1], [9]]
+    handed_on = [list(pool.process(Chunk(weights))) for weights in chunks]
+    # A single chunk that weighs more goes alone.
+    assert handed_on == [[], [], [], [[4]], [[3, 1], [2], [1]], [[10, 20]], []]
+    assert [last.value for last in pool.finish_bundle()] == [[1], [9]]
     pool.teardown()

@@ -2,12 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
-from apache_beam import Create, Map, Pipeline
+from apache_beam import Create, FlatMap, Map, Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from transforms.failures import Failure
 from transforms.read_images import ReadImages, read_image, with_content
-from transforms.records import FetchedImage, ListedImage, Slot
+from transforms.records import Chunk, FetchedImage, ListedImage, Slot
 from transforms.storage import Content, canonical_uri
 
 MB = 1_000_000
@@ -122,7 +122,8 @@ def test_transform_reads_every_slot_in_order_of_shards(p: Pipeline, tmp_path: Pa
         slots.append(slot_of(path))
     slots.append(slot_of(tmp_path / "gone.jpg"))
     with p:
-        fetched = p | Create(slots) | ReadImages(MB)
+        fetched = p | Create([Chunk(slots[i : i + 3]) for i in range(0, 201, 3)]) | ReadImages(MB)
+        fetched = fetched | FlatMap(list)
         contents = fetched | Map(lambda image: (image.slot.image.uri, image.content))
         expected = [(slot.image.uri, b"%d" % i) for i, slot in enumerate(slots[:-1])]
         assert_that(contents, equal_to([*expected, (slots[-1].image.uri, None)]))

@@ -10,7 +10,7 @@ import pytest
 from transforms.failures import Failure
 from transforms.models.labels import Label
 from transforms.records import ClassifiedImage, ListedImage, Prediction, Slot
-from transforms.schema import SCHEMA, parquet_bytes, row_of
+from transforms.schema import SCHEMA, parquet_bytes, table_of
 
 LABELS = (Label(0, "n01440764", "tench"), Label(1, None, "lynx, catamount"))
 PREDICTED = ClassifiedImage(
@@ -60,13 +60,25 @@ def path(tmp_path: Path) -> Path:
     """A part file of a prediction and a failure."""
     path = tmp_path / "predictions" / "run_id=r-20261123T101500-a1b2" / "part.parquet"
     path.parent.mkdir(parents=True)
-    rows = [row_of(image, LABELS, "mobilenet") for image in (PREDICTED, FAILED)]
-    path.write_bytes(parquet_bytes(rows))
+    table = table_of([PREDICTED, FAILED], LABELS, "mobilenet")
+    path.write_bytes(parquet_bytes(table))
     return path
 
 
 def test_rows_are_read_back_as_they_were(path: Path) -> None:
     assert pq.ParquetFile(path).read().to_pylist() == [PREDICTED_ROW, FAILED_ROW]
+
+
+def test_rows_keep_their_order_and_their_own_predictions() -> None:
+    second = PREDICTED._replace(top_k=(Prediction(0, 1.0),))
+    table = table_of([FAILED, PREDICTED, FAILED, second, PREDICTED], LABELS, "mobilenet")
+    assert table.schema.equals(SCHEMA)
+    best = [{"class_index": 0, "wnid": "n01440764", "label": "tench", "score": 1.0}]
+    expected = [None, PREDICTED_ROW["top_k"], None, best, PREDICTED_ROW["top_k"]]
+    assert table["top_k"].to_pylist() == expected
+    assert table["label"].to_pylist() == [None, "lynx, catamount", None, "tench", "lynx, catamount"]
+    assert table["wnid"].to_pylist() == [None, None, None, "n01440764", None]
+    assert table["class_index"].to_pylist() == [None, 1, None, 0, 1]
 
 
 def test_columns_have_the_types_of_the_contract(path: Path) -> None:
@@ -107,8 +119,8 @@ def test_file_is_zstd_with_compliant_lists_and_times_in_microseconds_utc(path: P
 
 
 def test_a_file_of_failures_alone_has_the_same_schema() -> None:
-    failed = parquet_bytes([row_of(FAILED, LABELS, "mobilenet")])
-    predicted = parquet_bytes([row_of(PREDICTED, LABELS, "mobilenet")])
+    failed = parquet_bytes(table_of([FAILED], LABELS, "mobilenet"))
+    predicted = parquet_bytes(table_of([PREDICTED], LABELS, "mobilenet"))
     schemas = [pq.ParquetFile(pa.BufferReader(each)).schema_arrow for each in (failed, predicted)]
     assert schemas[0].equals(schemas[1], check_metadata=True)
 
@@ -142,7 +154,6 @@ def test_duckdb_opens_it_with_no_options(path: Path) -> None:
 
 
 def test_a_large_shard_is_cut_into_row_groups() -> None:
-    row = row_of(FAILED, LABELS, "mobilenet")
-    content = parquet_bytes([row] * 70_000)
+    content = parquet_bytes(table_of([FAILED] * 70_000, LABELS, "mobilenet"))
     metadata = pq.ParquetFile(pa.BufferReader(content)).metadata
     assert (metadata.num_rows, metadata.num_row_groups) == (70_000, 2)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -16,10 +16,10 @@ from transforms.failures import ImageError
 from transforms.metrics import BATCH_SIZE, INFERENCE_US, MODEL_LOADS, count, observe
 from transforms.models.artifact import Artifact
 from transforms.models.publish import engine_setup
-from transforms.pooled_map import PooledMap
-from transforms.records import ClassifiedImage, DecodedImage, Pixels, Prediction
+from transforms.pooled_map import PooledMap, in_global_window
+from transforms.records import Chunk, ClassifiedImage, DecodedImage, Pixels, Prediction
 
-# One that the engine is at work on, and one for the moment when it is done.
+# One that the engine is at work on, and one that is ready when it is done.
 _BATCHES: Final = 2
 
 LoadedEngine = SharedEngine | OwnedEngines
@@ -119,8 +119,32 @@ class BatchClassifier:
         return ClassifiedBatch(classify_images(batch, self._engine), self._engine.take_loads())
 
 
+class GatherBatches(beam.DoFn):
+    """Chunks of any length to batches of one size, the last of a bundle maybe smaller."""
+
+    def __init__(self, size: int) -> None:
+        """`size` is in images."""
+        self._size = size
+
+    def start_bundle(self) -> None:
+        """Nothing waits."""
+        self._waiting: Chunk = Chunk()
+
+    def process(self, images: Chunk) -> Iterator[Chunk]:
+        """Hands on each batch that is full, as the one item of a chunk."""
+        self._waiting.extend(images)
+        while len(self._waiting) >= self._size:
+            yield Chunk([Chunk(self._waiting[: self._size])])
+            del self._waiting[: self._size]
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Hands on the rest."""
+        if self._waiting:
+            yield in_global_window(Chunk([self._waiting]))
+
+
 class ClassifyImages(beam.PTransform):
-    """`DecodedImage`s to `ClassifiedImage`s, in batches of a fixed size.
+    """`DecodedImage`s to batches of `ClassifiedImage`s.
 
     The rows of one batch are handed on, and the next is gathered, while the engine is at work on
     another. Beam's `RunInference` would have it wait.
@@ -134,27 +158,32 @@ class ClassifyImages(beam.PTransform):
         self._classifier = BatchClassifier(artifact, top_k, batch_size, siblings)
         self._batch_size = batch_size
 
-    def expand(self, decoded: PCollection[DecodedImage]) -> PCollection[ClassifiedImage]:
+    def expand(self, decoded: PCollection[Chunk]) -> PCollection[Chunk]:
         """Gathers batches, infers, and hands on the rows."""
         size, classifier = self._batch_size, self._classifier
         pool = PooledMap(
             classifier.classify,
-            lambda: _BATCHES,
-            _BATCHES,
+            _batches_in_flight,
             metric=INFERENCE_US,
             set_up=classifier.load,
         )
         return (
             decoded
-            | "Batch" >> beam.BatchElements(min_batch_size=size, max_batch_size=size)
-            | "Infer" >> beam.ParDo(pool).with_output_types(ClassifiedBatch)
-            | "Rows" >> beam.FlatMap(rows_of_batch).with_output_types(ClassifiedImage)
+            | "Batch" >> beam.ParDo(GatherBatches(size)).with_output_types(Chunk)
+            | "Infer" >> beam.ParDo(pool).with_output_types(Chunk)
+            | "Rows" >> beam.FlatMap(rows_of_batches).with_output_types(Chunk)
         )
 
 
-def rows_of_batch(batch: ClassifiedBatch) -> Sequence[ClassifiedImage]:
-    """The rows; counts what only the thread of a bundle can count."""
-    if batch.model_loads:
-        count(MODEL_LOADS, batch.model_loads)
-    observe(BATCH_SIZE, len(batch.rows))
-    return batch.rows
+def rows_of_batches(batches: Chunk) -> Iterator[Chunk]:
+    """The rows of each; counts what only the thread of a bundle can count."""
+    for batch in batches:
+        if batch.model_loads:
+            count(MODEL_LOADS, batch.model_loads)
+        observe(BATCH_SIZE, [len(batch.rows)])
+        yield Chunk(batch.rows)
+
+
+def _batches_in_flight() -> int:
+    """Enough for the interpreters of all cores, see `LiteRTEngine`; a GPU is asked for one."""
+    return _BATCHES + available_cores() // 4

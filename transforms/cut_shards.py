@@ -12,7 +12,7 @@ from transforms.earlier_rows import is_current
 from transforms.ledger import LedgerLine, uri_digest, uri_hash
 from transforms.metrics import LISTED, SKIPPED, count
 from transforms.pooled_map import in_global_window
-from transforms.records import EarlierRow, ListedImage, Mentions, Shard, Slot
+from transforms.records import EarlierRow, ListedImage, Mentions, Shard
 from transforms.storage.uris import container_of
 
 # One bucket's URIs are in memory while they are made distinct: about 60 MB at the default size.
@@ -78,16 +78,6 @@ def better_known(image: ListedImage, again: ListedImage) -> ListedImage:
 def later(row: EarlierRow, other: EarlierRow) -> EarlierRow:
     """The row of the later run; the second if both are of the same one."""
     return other if other.part >= row.part else row
-
-
-def slots(shard: Shard, ledger: str) -> Iterator[Slot]:
-    """A shard's images, each with its place; `ledger` names the file in which they are counted.
-
-    The name is not used: whoever waits for it starts when that file is on disk.
-    """
-    size = len(shard.images)
-    for image in shard.images:
-        yield Slot(shard.name, size, image)
 
 
 class CountListed(beam.DoFn):

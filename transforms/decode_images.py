@@ -19,7 +19,7 @@ from transforms.decoding.memory_budget import MemoryBudget
 from transforms.failures import ImageError, too_much_memory
 from transforms.metrics import DECODE_US
 from transforms.pooled_map import PooledMap
-from transforms.records import DecodedImage, FetchedImage
+from transforms.records import Chunk, DecodedImage, FetchedImage
 
 __all__ = ["DecodeImages", "Picture", "Preprocessing", "decode_image"]
 
@@ -32,8 +32,8 @@ SMALL_MEMORY: Final = 60_000_000
 # can be enforced.
 GUARDED_MEMORY: Final = 160_000_000
 _GUARDED_SECONDS: Final = 1.5
-# 64 x 150 kB of pixels keep two cores busy through any one inference call.
-_AHEAD: Final = 64
+# Lists of images that wait for the network, decoded or not, beside one for each thread.
+_AHEAD: Final = 2
 # Files that wait to be decoded; a single larger one goes through alone.
 _AHEAD_BYTES: Final = 64_000_000
 
@@ -91,8 +91,8 @@ class DecodeImages(beam.PTransform):
         super().__init__()
         self._preprocessing = preprocessing
 
-    def expand(self, fetched: PCollection[FetchedImage]) -> PCollection[DecodedImage]:
-        """Decodes ahead of the classification, about two batches."""
+    def expand(self, fetched: PCollection[Chunk]) -> PCollection[Chunk]:
+        """Decodes ahead of the classification."""
         preprocessing = self._preprocessing
 
         def decode(image: FetchedImage) -> DecodedImage:
@@ -101,7 +101,7 @@ class DecodeImages(beam.PTransform):
         pool = PooledMap(
             decode, available_cores, _AHEAD, _fetched_bytes, _AHEAD_BYTES, metric=DECODE_US
         )
-        return fetched | beam.ParDo(pool).with_output_types(DecodedImage)
+        return fetched | beam.ParDo(pool).with_output_types(Chunk)
 
 
 def _fetched_bytes(fetched: FetchedImage) -> int:

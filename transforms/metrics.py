@@ -7,9 +7,12 @@ reads the same counts from this process instead. Beam ties a metric to the threa
 
 import threading
 from collections import Counter
+from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 from apache_beam.metrics.metric import Metrics
+from apache_beam.metrics.metricbase import Distribution
 
 NAMESPACE: Final = "images"
 
@@ -42,9 +45,16 @@ def count(name: str, images: int = 1) -> None:
         _local[name] += images
 
 
-def observe(name: str, value: int) -> None:
-    """Adds one value to the distribution `images/<name>`."""
-    Metrics.distribution(NAMESPACE, name).update(value)
+def observe(name: str, values: Iterable[int]) -> None:
+    """Adds values to the distribution `images/<name>`."""
+    distribution = _distribution(name)
+    for value in values:
+        distribution.update(value)
+
+
+@cache
+def _distribution(name: str) -> Distribution:
+    return Metrics.distribution(NAMESPACE, name)
 
 
 def local_counts() -> dict[str, int]:

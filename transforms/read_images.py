@@ -3,20 +3,20 @@
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
+from transforms.chunks import CHUNK_BYTES, listed_bytes
 from transforms.failures import ImageError
 from transforms.metrics import READ_US
 from transforms.pooled_map import PooledMap
-from transforms.records import FetchedImage, Slot
+from transforms.records import Chunk, FetchedImage, Slot
 from transforms.storage import Content, storage_for, too_many_bytes
 
 # An object store answers in tens of milliseconds, however fast the machine: many in flight. Two
 # bundles at once use all connections of the storage client.
 THREADS = 32
-_AHEAD = 4 * THREADS  # in order: the slowest of them holds up those behind it
-# Together as large as this, or a single larger one; a size that the listing does not know is
-# taken for that of a large photograph.
-_AHEAD_BYTES = 64_000_000
-_USUAL_BYTES = 4_000_000
+# Lists of images that wait, read or not: in order, so the slowest holds up those behind it.
+_AHEAD = THREADS
+# Together as large as this, or a single larger one.
+_AHEAD_BYTES = THREADS * CHUNK_BYTES
 
 
 def read_image(slot: Slot, max_bytes: int) -> FetchedImage:
@@ -60,7 +60,7 @@ class ReadImages(beam.PTransform):
         super().__init__()
         self._max_bytes = max_bytes
 
-    def expand(self, slots: PCollection[Slot]) -> PCollection[FetchedImage]:
+    def expand(self, slots: PCollection[Chunk]) -> PCollection[Chunk]:
         """Reads on a pool of threads."""
         max_bytes = self._max_bytes
 
@@ -68,9 +68,8 @@ class ReadImages(beam.PTransform):
             return read_image(slot, max_bytes)
 
         pool = PooledMap(read, lambda: THREADS, _AHEAD, _listed_bytes, _AHEAD_BYTES, metric=READ_US)
-        return slots | beam.ParDo(pool).with_output_types(FetchedImage)
+        return slots | beam.ParDo(pool).with_output_types(Chunk)
 
 
 def _listed_bytes(slot: Slot) -> int:
-    size = slot.image.byte_size
-    return _USUAL_BYTES if size is None else size
+    return listed_bytes(slot.image)

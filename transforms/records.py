@@ -1,10 +1,11 @@
 """What flows through the pipeline, each record with its coder."""
 
+import pickle
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from apache_beam.coders import RowCoder
+from apache_beam.coders import Coder, RowCoder
 from apache_beam.coders.typecoders import registry
 from numpy.typing import NDArray
 
@@ -107,6 +108,27 @@ class WrittenShard(NamedTuple):
     rows: int
 
 
+class Chunk(list[Any]):
+    """Some images that go through the fused stage as one element, one record each."""
+
+
+class ChunkCoder(Coder):
+    """Says no size: Beam asks for the size of a sample of all elements, and would pickle them."""
+
+    def encode(self, value: Any) -> bytes:
+        """For a runner that ends the fused stage early."""
+        return pickle.dumps(value)
+
+    def decode(self, encoded: bytes) -> Any:
+        """See `encode`."""
+        return pickle.loads(encoded)
+
+    def estimate_size(self, value: Any) -> int:
+        """Bytes, for the runner's own statistics."""
+        return 0
+
+
 # URIs cross a shuffle, pixels never do: only these records are ever encoded.
 for _record in (ListedImage, EarlierRow, Mentions, Shard):
     registry.register_coder(_record, RowCoder)
+registry.register_coder(Chunk, ChunkCoder)

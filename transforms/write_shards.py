@@ -1,7 +1,9 @@
 """write: a shard's rows as one Parquet file, put in place when the last of them is there."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
@@ -9,8 +11,8 @@ from apache_beam.pvalue import PCollection
 from transforms.layout import part_name
 from transforms.metrics import BYTES_READ, PREDICTED, count
 from transforms.models.labels import Label
-from transforms.records import ClassifiedImage, WrittenShard
-from transforms.schema import parquet_bytes, row_of
+from transforms.records import Chunk, ClassifiedImage, WrittenShard
+from transforms.schema import parquet_bytes, table_of
 from transforms.storage import NotReplacedError, storage_for
 
 
@@ -32,23 +34,20 @@ class WriteShard(beam.DoFn):
         """No shard is under way."""
         self._under_way: dict[str, list[ClassifiedImage]] = {}
 
-    def process(self, image: ClassifiedImage) -> Iterator[WrittenShard]:
-        """Takes one row; writes its shard if it was the last."""
-        name, size = image.slot.shard, image.slot.shard_size
-        images = self._under_way.setdefault(name, [])
-        images.append(image)
-        count(image.failure.error if image.failure else PREDICTED)
-        if image.failure is None or image.failure.stage in ("decode", "classify"):
-            count(BYTES_READ, image.slot.image.byte_size or 0)
-        if len(images) == size:
-            del self._under_way[name]
-            rows = [row_of(each, self._labels, self._model) for each in images]
-            content = parquet_bytes(rows)
-            # Where nothing may be replaced, what is there is the same shard, written before.
-            with contextlib.suppress(NotReplacedError):
-                write = storage_for(self._output).write
-                write(self._output, part_name(name, self._run_id), content)
-            yield WrittenShard(name, size)
+    def process(self, batch: Chunk) -> Iterator[WrittenShard]:
+        """Takes the rows of a batch; writes the shards whose last one is among them."""
+        _count(batch)
+        for name, rows in groupby(batch, lambda image: image.slot.shard):
+            images = self._under_way.setdefault(name, [])
+            images.extend(rows)
+            if len(images) == images[0].slot.shard_size:
+                del self._under_way[name]
+                content = parquet_bytes(table_of(images, self._labels, self._model))
+                # Where nothing may be replaced, what is there is the same shard, written before.
+                with contextlib.suppress(NotReplacedError):
+                    write = storage_for(self._output).write
+                    write(self._output, part_name(name, self._run_id), content)
+                yield WrittenShard(name, len(images))
 
     def finish_bundle(self) -> None:
         """Raises RuntimeError if a row of a shard never came."""
@@ -58,13 +57,27 @@ class WriteShard(beam.DoFn):
 
 
 class WriteShards(beam.PTransform):
-    """`ClassifiedImage`s to files."""
+    """Batches of `ClassifiedImage`s to files."""
 
     def __init__(self, output: str, run_id: str, labels: Sequence[Label], model: str) -> None:
         """See `WriteShard`."""
         super().__init__()
         self._writer = WriteShard(output, run_id, labels, model)
 
-    def expand(self, classified: PCollection[ClassifiedImage]) -> PCollection[WrittenShard]:
+    def expand(self, classified: PCollection[Chunk]) -> PCollection[WrittenShard]:
         """Writes where the rows are."""
         return classified | beam.ParDo(self._writer).with_output_types(WrittenShard)
+
+
+def _count(batch: Sequence[ClassifiedImage]) -> None:
+    """What became of the images, and the bytes of those that were read."""
+    ends = Counter(image.failure.error if image.failure else PREDICTED for image in batch)
+    for end, images in ends.items():
+        count(end, images)
+    read = [
+        image.slot.image.byte_size or 0
+        for image in batch
+        if image.failure is None or image.failure.stage in ("decode", "classify")
+    ]
+    if read:
+        count(BYTES_READ, sum(read))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import click
+import pyarrow as pa
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipeline.options import RunOptions
@@ -28,7 +29,7 @@ from transforms.earlier_rows import ReadEarlierRows
 from transforms.layout import part_name
 from transforms.ledger import LedgerLine, WriteLedger
 from transforms.list_images import ListImages, Source
-from transforms.schema import parquet_bytes
+from transforms.schema import SCHEMA, parquet_bytes
 
 _MODEL = "model@0"
 _SHARD_SIZE = RunOptions.shard_size
@@ -51,7 +52,7 @@ def listing(lines: int) -> None:
             rows = [{"uri": u, "model": _MODEL} for u in uris[start : start + _SHARD_SIZE]]
             part = output / part_name(f"{start // _SHARD_SIZE:05}", "r-1")
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(parquet_bytes(rows))
+            part.write_bytes(parquet_bytes(pa.Table.from_pylist(rows, SCHEMA)))
         del uris
         for resume in (False, True):
             what = "resumed" if resume else "first run"

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from transforms.ledger import LedgerLine, write_ledger
-from transforms.schema import parquet_bytes
+from transforms.schema import SCHEMA, parquet_bytes
 
 MODEL = "mobilenet_v1_0.25_224@0123456789ab"
 OTHER = "mobilenet_v1_1_224@ba9876543210"
@@ -43,7 +45,9 @@ def write_run(
     """One part file, a ledger, and the run's own file unless it was killed before that."""
     folder = output / "predictions" / f"run_id={run_id}"
     folder.mkdir(parents=True)
-    (folder / "part-00000-00000.parquet").write_bytes(parquet_bytes(rows))
+    (folder / "part-00000-00000.parquet").write_bytes(
+        parquet_bytes(pa.Table.from_pylist(list(rows), SCHEMA))
+    )
     errors = sum("error" in row for row in rows)
     ledger = (
         LedgerLine("bucket", "00000", listed or len(rows) + skipped, 0, 0),

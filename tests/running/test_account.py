@@ -16,7 +16,7 @@ from transforms.layout import part_name, run_folder
 from transforms.ledger import LedgerLine, uri_digest, write_ledger
 from transforms.models.labels import Label
 from transforms.records import ClassifiedImage, ListedImage, Prediction, Slot
-from transforms.schema import parquet_bytes, row_of
+from transforms.schema import parquet_bytes, table_of
 from transforms.storage import storage_for
 
 RUN = "r-1"
@@ -39,7 +39,7 @@ BALANCED = Account(
 
 def write_part(output: str, shard: str, uris: list[str], run_id: str = RUN) -> None:
     """A part file; a URI says what became of its image."""
-    rows = []
+    images = []
     for uri in uris:
         image = ClassifiedImage(
             Slot(shard, len(uris), ListedImage(uri)), 1, 1, "PNG", (Prediction(0, 1),), None
@@ -47,8 +47,9 @@ def write_part(output: str, shard: str, uris: list[str], run_id: str = RUN) -> N
         if uri.startswith("/failed-"):
             error = uri.removesuffix(".jpg").split("-")[1]
             image = image._replace(top_k=(), failure=Failure(error, "read", "why"))
-        rows.append(row_of(image, (Label(0, None, "tench"),), "mobilenet"))
-    storage_for(output).write(output, part_name(shard, run_id), parquet_bytes(rows))
+        images.append(image)
+    table = table_of(images, (Label(0, None, "tench"),), "mobilenet")
+    storage_for(output).write(output, part_name(shard, run_id), parquet_bytes(table))
 
 
 def line(kind: str, name: str, uris: list[str], duplicates: int = 0) -> LedgerLine:

@@ -16,7 +16,7 @@ from tests.helpers.gcs_emulator import (
 from tests.helpers.storages import creators
 from transforms.failures import ImageError
 from transforms.layout import part_name
-from transforms.records import ClassifiedImage, ListedImage, Slot, WrittenShard
+from transforms.records import Chunk, ClassifiedImage, ListedImage, Slot, WrittenShard
 from transforms.storage import NotReplacedError, storage_for
 from transforms.storage.gcs import GoogleCloudStorage
 from transforms.write_shards import WriteShard
@@ -167,5 +167,5 @@ def test_a_shard_that_is_there_and_may_not_be_replaced_is_written(
     for width in (1, 2):  # other bytes than those of the first time
         slot = Slot("a", 1, ListedImage("gs://b/a.jpg"))
         image = ClassifiedImage(slot, width, 1, "PNG", (), None)
-        assert list(write.process(image)) == [WrittenShard("a", 1)]
+        assert list(write.process(Chunk([image]))) == [WrittenShard("a", 1)]
     assert storage_for("gs://").names(f"gs://{bucket.name}") == [f"out/{part_name('a', 'r-1')}"]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Final
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from transforms.engines.base import best_first
 from transforms.engines.native_log import native_log_discarded
 from transforms.records import Pixels
+
+# Images that go to an interpreter at once, and one after the other through it.
+RUN: Final = 8
 
 
 class LiteRTEngine:
@@ -30,15 +34,17 @@ class LiteRTEngine:
 
     def top_k(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """See `Engine.top_k`."""
-        probabilities = np.stack(list(self._pool.map(self._classify, images)))
-        return best_first(probabilities, self._top_k)
+        runs = [images[start : start + RUN] for start in range(0, len(images), RUN)]
+        classes, scores = zip(*self._pool.map(self._classify, runs), strict=True)
+        return np.concatenate(classes), np.concatenate(scores)
 
-    def _classify(self, image: Pixels) -> NDArray[np.float32]:
+    def _classify(self, images: Sequence[Pixels]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         lane = self._idle.get()
         try:
-            return lane.probabilities(image)
+            probabilities = np.stack([lane.probabilities(image) for image in images])
         finally:
             self._idle.put(lane)
+        return best_first(probabilities, self._top_k)
 
 
 class _Lane:
