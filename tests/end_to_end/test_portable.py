@@ -111,6 +111,21 @@ def test_loopback_gives_the_rows_of_one_process(
     assert without_run(there) == without_run(expected)
 
 
+def test_a_command_that_is_stopped_leaves_its_job_and_says_how_to_go_on(
+    cluster: Cluster, tiny_model: TinyModel, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    job = cluster.start(
+        *("--input", str(many), "--output", str(out), "--shard-size", "8"), *tiny_model.options()
+    )
+    done = struck_in_the_middle(job, str(out), job.terminate, END_TIMEOUT_S)
+    assert done.code == 143
+    *_, stopped, kept, resume = done.err.splitlines()  # what comes before them is progress
+    assert stopped == "stopped"
+    assert kept.endswith(" are finished and kept; to go on from here:")
+    assert resume.endswith(" --resume")
+
+
 @pytest.mark.parametrize("lost", ["worker", "service", pytest.param("frozen worker", marks=slow)])
 def test_a_job_that_loses_a_process_fails_and_keeps_its_shards(
     cluster: Cluster, tiny_model: TinyModel, many: Path, tmp_path: Path, lost: str
