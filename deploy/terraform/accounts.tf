@@ -67,13 +67,6 @@ resource "google_storage_bucket_iam_member" "submitter_lists_inputs" {
   member = var.submitter
 }
 
-resource "google_artifact_registry_repository_iam_member" "submitter_checks_images" {
-  repository = google_artifact_registry_repository.images.name
-  location   = var.region
-  role       = "roles/artifactregistry.reader"
-  member     = var.submitter
-}
-
 resource "google_artifact_registry_repository_iam_member" "builder_pushes_images" {
   repository = google_artifact_registry_repository.images.name
   location   = var.region
