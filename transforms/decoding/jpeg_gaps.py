@@ -51,7 +51,7 @@ def _end_of_image(content: bytes) -> int:
 def _zeros_are_coefficients(content: bytes) -> bool:
     """Whether zeros are the code of a coefficient in the first table for these."""
     segments = list(jpeg_segments(content))
-    tables = b"".join(body for marker, body, _ in segments if marker == _HUFFMAN_TABLES)
+    tables = b"".join(each.body for each in segments if each.marker == _HUFFMAN_TABLES)
     is_sequential = any(segment.marker in _SEQUENTIAL_FRAMES for segment in segments)
     at = 0
     # T.81 B.2.4.2: class and number, how many codes there are of each length, their symbols.

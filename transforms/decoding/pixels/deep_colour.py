@@ -32,7 +32,7 @@ _IN_PLANES: Final = 2
 
 def is_deep_colour(image: ImageFile) -> bool:
     """Whether Pillow will drop 8 bits of each sample of `image`, which is not loaded."""
-    return image.mode in ("RGB", "RGBA", "CMYK") and bool(_RAW_MODE.match(_raw_mode(image)))
+    return image.mode in ("RGB", "RGBA", "CMYK") and ";16" in _raw_mode(image)
 
 
 def extra_memory(image: ImageFile) -> int:
