@@ -119,6 +119,13 @@ def test_the_bias_takes_up_the_mean_error(convolution: Any) -> None:
     np.testing.assert_allclose(*means, atol=1e-3)
 
 
+def test_the_largest_weight_stays_since_it_is_the_scale() -> None:
+    layer = keras.layers.Conv2D(256, 1, use_bias=False)
+    kernel, _, rounded = rounded_layer(layer, correlated(40))
+    largest = np.abs(rounded.get_layer(layer.name).kernel).max(axis=2)
+    np.testing.assert_allclose(largest, np.abs(kernel).max(axis=2), rtol=1e-5)
+
+
 def test_every_folded_kernel_holds_only_255_levels_a_channel() -> None:
     model = network()
     round_kernels(model, batches())
