@@ -36,7 +36,7 @@ def test_a_submitted_job_says_what_was_found_out_on_the_model() -> None:
     notes = ("pixels left at 0..255: the model takes uint8", "outputs taken as logits: ...")
     artifact = Artifact("", "litert", "m@0", 224, (), notes)
     start = Start.of(RunOptions(output="out"), artifact, "r-1", datetime.now(timezone.utc))
-    assert start.facts()["notes"] == list(notes)
+    assert start.facts()["notes"] == notes
     said = submitted(start._replace(job=Job("job-1", "p", "europe-west4"))).splitlines()
     assert said[0] == "job job-1"
     assert said[2:] == [*notes, "", "python -m pipeline.finish out r-1"]
@@ -58,8 +58,12 @@ def test_a_job_that_failed_is(capsys: pytest.CaptureFixture[str]) -> None:
     failed = failure(JobFailedError("job job-1 ended as FAILED"))
     assert report_failure(failed, RESUME, RunLog(verbose=True)) == 1
     said = capsys.readouterr().err.splitlines()
-    assert "error: the run failed: job job-1 ended as FAILED" in said  # below the traceback
-    assert said[-1] == f"  {RESUME}"
+    assert said[-4:] == [
+        "error: the run failed: job job-1 ended as FAILED",
+        "  the traceback is above",
+        "  no shard was finished; to go on from here:",
+        f"  {RESUME}",
+    ]
 
 
 def test_ctrl_c_leaves_the_job_and_says_on_standard_error_how_to_end_the_run(

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam import Pipeline
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
 from pipeline import graph
 from pipeline.options import RunOptions
@@ -18,6 +21,28 @@ from transforms.models.labels import Label
 
 STEPS = ("ReadEarlierRows", "CutShards", "ReadImages", "DecodeImages", "ClassifyImages")
 ARTIFACT = Artifact("/gone", "litert", "m@1", 96, tuple(Label(i, None, str(i)) for i in range(7)))
+
+
+class JobElsewhere(PipelineResult):
+    """A job that goes on by itself; whoever waits for it is told to stop."""
+
+    cancelled = 0
+
+    def __init__(self) -> None:
+        self._state = PipelineState.RUNNING
+
+    def wait_until_finish(self, duration: float | None = None) -> str:
+        raise KeyboardInterrupt
+
+    def cancel(self) -> None:
+        type(self).cancelled += 1
+
+
+class RunnerElsewhere(PipelineRunner):
+    """Starts a `JobElsewhere`."""
+
+    def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> JobElsewhere:
+        return JobElsewhere()
 
 
 class EnoughError(Exception):
@@ -84,3 +109,15 @@ def test_options_reach_the_steps(given: Any, retry: bool, tmp_path: Path) -> Non
     assert found["ReadImages"] == (1000,)
     assert found["DecodeImages"] == ((96, "squash", 2000),)
     assert found["ClassifyImages"] == (ARTIFACT, 3, 5, False)
+
+
+def test_a_job_elsewhere_is_cancelled_when_the_run_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(launch, "resolve_model", lambda *_: ARTIFACT)
+    runner = f"{RunnerElsewhere.__module__}.{RunnerElsewhere.__name__}"
+    run = RunOptions(inputs=(str(PHOTOS),), output=str(tmp_path / "out"), runner=runner)
+    with pytest.raises(RunFailedError) as stopped:
+        launch.launch(run, settle_runner(run), print, RunLog())
+    assert isinstance(stopped.value.__cause__, KeyboardInterrupt)
+    assert JobElsewhere.cancelled == 1

@@ -1,20 +1,32 @@
 """Processes, told apart from later ones of the same number."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pipeline.running import process_identity
 from pipeline.running.process_identity import Process, is_running, this_process
+from tests.helpers.model_fixtures import ROOT
+from tests.helpers.waiting import wait_until
 
-ASLEEP = [sys.executable, "-c", "input()"]
-SAY = "from pipeline.running.process_identity import this_process; print(list(this_process()))"
+SAY_AND_WAIT = """
+import json
+from pipeline.running.process_identity import this_process
+print(json.dumps(this_process()), flush=True)
+input()
+"""
 
 
-def identity_of_another() -> Process:
-    """What another process says of itself; it is gone."""
-    said = subprocess.run([sys.executable, "-c", SAY], capture_output=True, text=True, check=True)
-    pid, place, start = eval(said.stdout)
-    return Process(pid, place, start)
+@contextmanager
+def another() -> Iterator[tuple[subprocess.Popen[str], Process]]:
+    """A process that waits, and what it says of itself."""
+    command = [sys.executable, "-c", SAY_AND_WAIT]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        yield process, Process(*json.loads(process.stdout.readline()))
+        process.kill()
 
 
 def test_this_process_runs_and_one_of_its_number_that_began_earlier_does_not() -> None:
@@ -23,22 +35,20 @@ def test_this_process_runs_and_one_of_its_number_that_began_earlier_does_not() -
     assert is_running(process._replace(start="1")) is False
 
 
-def test_another_process_of_this_system_is_seen_to_be_gone() -> None:
-    process = identity_of_another()
-    assert process.place == this_process().place
+def test_another_process_runs_until_it_is_killed() -> None:
+    with another() as (running, process):
+        assert process.place == this_process().place
+        assert process.pid == running.pid
+        assert is_running(process) is True
     assert is_running(process) is False
 
 
 def test_a_process_that_nobody_has_collected_yet_does_not_run() -> None:
-    with subprocess.Popen(ASLEEP, stdin=subprocess.PIPE) as asleep:
-        start = process_identity._start(asleep.pid)
-        process = this_process()._replace(pid=asleep.pid, start=start)
-        assert is_running(process) is True
-        asleep.kill()
-        while is_running(process):
-            pass
-        assert asleep.returncode is None  # a zombie: `wait` comes after this
-    assert is_running(process) is False
+    with another() as (running, process):
+        running.kill()
+        wait_until(lambda: not is_running(process))
+        assert running.returncode is None  # a zombie: `wait` comes after this
+        assert is_running(process) is False
 
 
 def test_of_a_process_that_may_be_elsewhere_nothing_is_known() -> None:
