@@ -19,6 +19,7 @@ from transforms import decode_images
 from transforms.choices import Resize
 from transforms.decode_images import DecodeImages, Picture, Preprocessing, decode_image
 from transforms.decoding import decode_image as decode_image_module
+from transforms.decoding.decode_image import decode_opened, open_for_decoding
 from transforms.decoding.formats import name_format
 from transforms.decoding.pixels import resize as resize_module
 from transforms.failures import Failure, ImageError
@@ -351,6 +352,19 @@ def test_an_image_that_takes_much_is_decoded_in_a_process_apart(
     apart = decode(content)
     np.testing.assert_array_equal(apart.pixels, here.pixels)
     assert apart[1:] == here[1:] == (WIDTH, HEIGHT, "PNG")
+
+
+@pytest.mark.parametrize("name", ["plain.tif", "turned.tif", "run_length.bmp"])
+def test_what_no_header_tells_the_cost_of_is_not_even_opened_here(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    content = plain_files().get(name) or content_of(name)
+    as_asked = Preprocessing(SIDE, "crop", LIMIT)
+    here = decode_opened(open_for_decoding(content, as_asked), as_asked)
+    monkeypatch.setattr(decode_images, "open_for_decoding", None)
+    apart = decode(content)
+    np.testing.assert_array_equal(apart.pixels, here.pixels)
+    assert apart[1:] == here[1:]
 
 
 def test_an_image_that_takes_more_than_all_memory_has_too_many_pixels() -> None:

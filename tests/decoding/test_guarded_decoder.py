@@ -282,7 +282,7 @@ def test_a_limit_of_the_system_is_respected() -> None:
 
 
 def test_images_at_the_same_time_have_processes_of_their_own(guarded: GuardedDecoder) -> None:
-    large = saved(picture().resize((2000, 2000)), "PNG")
+    large = saved(picture().resize((2000, 2000)), "PNG", compress_level=1)
     found: list[Picture] = []
     threads = [
         threading.Thread(
@@ -323,7 +323,9 @@ time.sleep(60)
 
 
 def test_no_process_stays_behind_when_the_run_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "large.png").write_bytes(saved(picture().resize((3000, 3000)), "PNG"))
+    (tmp_path / "large.png").write_bytes(
+        saved(Image.new("RGB", (4000, 4000)), "PNG", compress_level=1)
+    )
     parent: Any = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path / "large.png")],
         stdout=subprocess.PIPE,

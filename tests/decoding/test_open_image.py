@@ -82,6 +82,21 @@ def bombs() -> dict[str, bytes]:
         ),
         "bomb_comment.gif": gif(size, (0, 0, *size), bytes(48 * 48), [(0, 0, 0)] * 4, comment),
         "bomb_strip.tif": tiff(tags | {259: 8}, zeros),
+        "bomb_strips.tif": tiff(
+            tags
+            | {256: 1, 257: MEGABYTE, 278: 1}
+            | dict.fromkeys((273, 279), struct.pack("<HII", 4, MEGABYTE, 8)),
+            bytes(4 * MEGABYTE),
+        ),
+        "bomb_rationals.tif": tiff(
+            tags
+            | dict.fromkeys(
+                (258, 262, 266, 278, 284, 338, 339, 530), struct.pack("<HII", 5, MEGABYTE, 8)
+            ),
+            bytes(8 * MEGABYTE),
+        ),
+        "bomb_rows.png": png((1, 2 * MEGABYTE), 8, 0, [bytes(4 * MEGABYTE - 1)]),
+        "bomb_row.bmp": bmp((MEGABYTE, 1), 32, bytes(4 * MEGABYTE)),
     }
 
 
@@ -134,7 +149,11 @@ def test_no_small_file_takes_much_memory_or_time(decoded: Any) -> None:
 def test_bombs_do_not_cost_a_picture_that_can_be_shown(decoded: Any) -> None:
     found = json.loads(decoded.stdout)
     errors = {name: found[name][0] for name in bombs()}
-    assert errors == dict.fromkeys(bombs()) | {"bomb_dispose.png": "too_many_pixels"}
+    assert errors == dict.fromkeys(bombs()) | {
+        "bomb_dispose.png": "too_many_pixels",
+        "bomb_strips.tif": "unsupported_format",
+        "bomb_rationals.tif": "unsupported_format",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(set(plain_files()) - {"plain_lzw.tif"}))

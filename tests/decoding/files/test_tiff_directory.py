@@ -108,6 +108,14 @@ def test_more_strips_than_a_picture_has_are_refused() -> None:
     assert str(error) == "TIFF with 200,001 values of tag 273, more than 200,000; re-save it"
 
 
+def test_more_rationals_than_colours_need_are_refused() -> None:
+    claim = struct.pack("<HII", 5, 17, 8)
+    assert pixels_only(tiff(GREY | {40_000: claim}, bytes(200)), LIMIT)
+    error = refused(tiff(GREY | {BITS: claim}, bytes(200)))
+    assert error.error == "unsupported_format"
+    assert str(error) == "TIFF with 17 values of tag 258, more than 16; re-save it"
+
+
 @pytest.mark.parametrize(
     ("tags", "given", "needed"),
     [

@@ -42,6 +42,8 @@ _OF_PIXELS: Final = frozenset(
 _COMPRESSIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
 # A palette of 16 bits, or a strip for each row of 65,000 in three planes. Each takes Pillow 5 us.
 _MOST_VALUES: Final = 200_000
+# Those of colours, of which each rational takes Pillow 2 us.
+_REALS, _MOST_REALS = (5, 10, 11, 12), 16
 # How a counter, an entry and a pointer are stored.
 _LAYOUT, _BIG_LAYOUT = ("H", "HHI4s", "I"), ("Q", "HHQ8s", "Q")
 _MOST_ENTRIES: Final = 65_535  # as many as can be counted but in BigTIFF
@@ -196,9 +198,10 @@ def _is_there(content: bytes, directory: Directory, tag: int) -> bool:
 
 
 def _check(content: bytes, directory: Directory, max_pixels: int) -> None:
-    for tag, (_, count, _) in directory.entries.items():
-        if tag in _OF_PIXELS and count > _MOST_VALUES:
-            what = f"TIFF with {count:,} values of tag {tag}, more than {_MOST_VALUES:,}"
+    for tag, (kind, count, _) in directory.entries.items():
+        most = _MOST_REALS if kind in _REALS else _MOST_VALUES
+        if tag in _OF_PIXELS and count > most:
+            what = f"TIFF with {count:,} values of tag {tag}, more than {most:,}"
             raise ImageError("unsupported_format", f"{what}; re-save it")
     if directory.is_big and directory.order == ">":
         raise ImageError("unsupported_format", "BigTIFF with its bytes in big-endian order")
