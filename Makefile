@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test test-slow bench docs lock clean
+.PHONY: help demo test test-slow mutants bench docs lock clean
 
 help:
 	@echo "make demo       install into .venv and classify the photographs of tests/data/photos"
 	@echo "make test       install, format, lint, type-check and test"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make mutants    make small mistakes and list those that no test notices (N=60 SEED=0)"
 	@echo "make bench      compare with the nearest peers (BENCH='--images DIR --rounds 5')"
 	@echo "make docs       renew docs/options.md and the Flex Template's parameters from the options"
 	@echo "make lock       renew constraints.txt"
@@ -39,6 +40,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing what the tests need"
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+mutants: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.mutants --number $(or $(N),60) --seed $(or $(SEED),0)
 
 bench: $(VENV)/.installed
 	@$(PIP) install --constraint constraints.txt --editable '.[bench]'
