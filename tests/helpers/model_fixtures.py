@@ -79,6 +79,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     return tiny
 
 
+def without_notes(said: str) -> str:
+    """What a command said on standard error, but not what it found out on a model of one's own."""
+    notes = ("pixels scaled to ", "pixels left at ", "outputs taken as ")
+    return "".join(line for line in said.splitlines(True) if not line.startswith(notes))
+
+
 def assert_tells_apart(outputs: Any) -> None:
     """The answers [n, classes] to n pictures differ, else they say nothing about the pictures."""
     assert np.ptp(outputs, axis=0).max() > 0.01
