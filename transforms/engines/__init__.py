@@ -1,6 +1,6 @@
 """What runs the network: LiteRT on a CPU, TensorFlow on a GPU."""
 
-from functools import cache
+import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -49,9 +49,13 @@ def resolve_engine(name: EngineName, precision: str, has_gpu: bool | None = None
     return name
 
 
-@cache
 def gpu_is_visible() -> bool:
-    """Whether an NVIDIA GPU is here, told without the seconds of importing TensorFlow."""
+    """Whether this process may use an NVIDIA GPU, told without the seconds of importing TensorFlow.
+
+    CUDA uses the devices that CUDA_VISIBLE_DEVICES lists, up to the first that is none.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() in ("", "-1"):
+        return False
     return Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists()
 
 
