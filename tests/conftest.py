@@ -15,7 +15,7 @@ from tests.helpers.gcs_emulator import Emulator, Proxy
 from transforms.storage import retries
 
 # Whole commands on a machine with other things to do.
-COMMANDS_S, SLOW_S = 300, 3600
+COMMANDS_S, SLOW_S = 600, 3600
 
 # A suite started in the background is told to ignore SIGINT, and so is every command it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -162,7 +162,7 @@ def test_missing_manifest_is_an_os_error(tmp_path: Path) -> None:
         lines_of(tmp_path / "folder.txt")
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(40)
 def test_manifest_that_is_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "list.txt")
     with pytest.raises(OSError, match="is a named pipe, not a file"):

@@ -90,7 +90,7 @@ def test_no_line_of_a_manifest_raises(uri: str, error: str, retryable: bool) -> 
     assert (failure.error, failure.stage, failure.retryable) == (error, "read", retryable)
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(40)
 def test_pipe_named_by_a_manifest_never_waits(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     assert failure_of(slot_of(tmp_path / "pipe.jpg")) == Failure(

@@ -33,7 +33,7 @@ def test_each_image_has_its_own_scores_whatever_the_number_of_threads(network: s
     np.testing.assert_array_equal(scores(engine, images * 5), np.tile(expected, (5, 1)))
 
 
-@pytest.mark.timeout(10)  # without an interpreter, the second image would wait for good
+@pytest.mark.timeout(40)  # without an interpreter, the second image would wait for good
 def test_an_interpreter_that_fails_on_an_image_takes_the_next(network: str) -> None:
     engine = LiteRTEngine(network, 2, threads=1)
     with pytest.raises(ValueError, match="Dimension mismatch"):

@@ -90,7 +90,7 @@ class FailingOnce(MeanEngine):
         return super().top_k(images)
 
 
-@pytest.mark.timeout(10)  # without an owner, the second batch would wait for good
+@pytest.mark.timeout(40)  # without an owner, the second batch would wait for good
 def test_an_owner_that_fails_on_a_batch_takes_the_next() -> None:
     engines = OwnedEngines([SharedEngine(FailingOnce())])
     with pytest.raises(RuntimeError, match="out of luck"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.console.options_table import options_table, with_table
+from tests.conftest import COMMANDS_S
 from tests.helpers.model_fixtures import ROOT, Command
 from transforms.failures import RETRYABLE
 from transforms.metrics import MEANINGS
@@ -72,6 +73,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(COMMANDS_S)
 def test_every_command_runs_as_it_stands(folder: Path, caches: dict[str, str]) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | caches | {"PYTHONPATH": str(ROOT), "PATH": path}

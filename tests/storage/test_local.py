@@ -255,7 +255,7 @@ def test_unreadable_folder_elsewhere_does_not_concern_a_glob(public: Path) -> No
     (public / "private").chmod(0o755)
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(40)
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a device"])
 def test_what_is_no_file_is_a_row_and_never_waits(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
