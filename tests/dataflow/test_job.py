@@ -166,7 +166,7 @@ def test_pixels_cross_no_shuffle_and_the_graph_holds_no_model(
     pipeline = on_cloud.pipeline()
     (label,) = [stage for stage in fused(pipeline) if any(n.startswith("Label/") for n in stage)]
     steps = [name for name in label if name.startswith("Label/")]
-    assert steps[0] == "Label/Slots"
+    assert steps[0] == "Label/Chunks"
     assert {name.split("/")[1] for name in steps} == {
         *("Slots", "Read", "Decode", "Classify", "Write")
     }

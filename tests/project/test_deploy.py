@@ -172,7 +172,7 @@ def test_roles_are_those_that_the_readme_gives_a_reason_for() -> None:
             granted.add((who[1] or who[2], attributes["role"], PLACES.get(place, place)))
     rows = re.findall(r"^\| (\w+) \| `(roles/[\w.]+)` \| ([\w ]+) \| .{10,} \|$", README, re.M)
     assert granted == set(rows)
-    assert len(rows) == 13
+    assert len(rows) == 12
     assert ("worker", "roles/storage.objectUser", "results bucket") not in granted
 
 

@@ -36,7 +36,7 @@ def test_a_submitted_job_says_what_was_found_out_on_the_model() -> None:
     notes = ("pixels left at 0..255: the model takes uint8", "outputs taken as logits: ...")
     artifact = Artifact("", "litert", "m@0", 224, (), notes)
     start = Start.of(RunOptions(output="out"), artifact, "r-1", datetime.now(timezone.utc))
-    assert start.facts()["notes"] == notes
+    assert start.facts()["notes"] == list(notes)
     said = submitted(start._replace(job=Job("job-1", "p", "europe-west4"))).splitlines()
     assert said[0] == "job job-1"
     assert said[2:] == [*notes, "", "python -m pipeline.finish out r-1"]
