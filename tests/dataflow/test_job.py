@@ -168,7 +168,7 @@ def test_pixels_cross_no_shuffle_and_the_graph_holds_no_model(
     steps = [name for name in label if name.startswith("Label/")]
     assert steps[0] == "Label/Chunks"
     assert {name.split("/")[1] for name in steps} == {
-        *("Slots", "Read", "Decode", "Classify", "Write")
+        *("Chunks", "Read", "Decode", "Classify", "Write")
     }
     shuffles = {
         each.unique_name.split("/")[0]
