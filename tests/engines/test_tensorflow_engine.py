@@ -5,11 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
 
 from tests.helpers.model_fixtures import TINY_SIZE, TinyModel, assert_tells_apart
 from transforms.engines.litert_engine import LiteRTEngine
@@ -89,26 +87,6 @@ def test_one_size_of_batch_is_traced_once(engine: TensorFlowEngine) -> None:
     for count in (1, 8, 3, 19):
         engine.top_k(images(count))
     assert engine.classify.experimental_get_tracing_count() == 1
-
-
-def test_what_xla_cannot_compile_runs_on_a_gpu_without_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image = keras.Input((TINY_SIZE, TINY_SIZE, 3))
-    small = layers.Flatten()(layers.Resizing(4, 4, "lanczos3")(image))
-    keras.Model(image, layers.Dense(3)(small)).save(tmp_path / "own.keras")
-    own = str(tmp_path / "own.keras")
-    build_network(NetworkRequest("own", "float32", "tensorflow", model_file=own), tmp_path)
-    network = str(tmp_path / "saved_model")
-    some = images(5)
-    expected, values = TensorFlowEngine(network, TINY_SIZE, top_k=3, batch_size=4).top_k(some)
-    assert_tells_apart(values)
-    # As if there were a GPU: XLA compiles for a CPU as well, and lacks the same.
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["GPU"])
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda *_: None)
-    classes, scores = TensorFlowEngine(network, TINY_SIZE, top_k=3, batch_size=4).top_k(some)
-    np.testing.assert_array_equal(classes, expected)
-    np.testing.assert_allclose(scores, values, atol=1e-6)
 
 
 def test_out_of_memory_halves_the_batch_and_remembers(

@@ -37,11 +37,7 @@ class TensorFlowEngine:
             self._memory_error = tf.errors.ResourceExhaustedError
             self._turn = threading.Lock()
             self._batch = np.zeros((batch_size, image_size, image_size, 3), np.uint8)
-            try:
-                self.top_k([self._batch[0]])
-            except tf.errors.InvalidArgumentError:  # it has an operation that XLA does not know
-                self._classify = tf.function(classify)
-                self.top_k([self._batch[0]])
+            self.top_k([self._batch[0]])
 
     @property
     def batch_size(self) -> int:
