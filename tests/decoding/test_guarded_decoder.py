@@ -165,6 +165,13 @@ def test_a_tiff_that_takes_more_than_it_may_at_first_is_decoded(guarded: Guarded
     assert decode(guarded, content, 5 * MEGABYTE, 400 * MEGABYTE).width == 2000
 
 
+def test_a_new_process_takes_the_place_of_one_that_waits(guarded: GuardedDecoder) -> None:
+    content = saved(picture().resize((2000, 2000)), "TIFF", compression="packbits")
+    for _ in range(2):
+        decode(guarded, content, 5 * MEGABYTE, 400 * MEGABYTE)
+        assert len(workers(guarded)) == 1
+
+
 HOSTILE = {
     "exit": ("sys.exit('not enough memory')", "corrupt", "exit code 1, not enough memory"),
     "_exit": ("os._exit(3)", "corrupt", "exit code 3"),

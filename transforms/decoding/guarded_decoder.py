@@ -88,6 +88,7 @@ class GuardedDecoder:
             if memory >= most:
                 raise
         with self._budget.take(most, most):
+            self._end_waiting_worker()  # in whose place the new one comes
             try:
                 return self._decode(None, content, preprocessing, most, what)
             except ProcessEndedError:
@@ -104,6 +105,10 @@ class GuardedDecoder:
     def _waiting_worker(self) -> subprocess.Popen[bytes] | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
+
+    def _end_waiting_worker(self) -> None:
+        if worker := self._waiting_worker():
+            _end(worker)
 
     def _decode(
         self,
